@@ -1,0 +1,114 @@
+"""The words of a page, each with its box, and the lines and headings they make.
+
+Words stay in reading order as the renderer gave them; everything else here is derived from them.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from rag.errors import ShapeError
+from rag.geometry import Box, FloatArray, as_boxes, union
+
+
+@dataclass(frozen=True)
+class PageText:
+    """Words in reading order, as parallel columns.
+
+    Attributes:
+        words: the words, without white space.
+        boxes: (n_words, 4) page points.
+        lines: (n_words,) number of the line a word stands on, not decreasing.
+        sizes_pt: (n_words,) font size, 0 where unknown.
+        bold: (n_words,) whether the font is bold.
+    """
+
+    words: tuple[str, ...]
+    boxes: FloatArray
+    lines: npt.NDArray[np.int32]
+    sizes_pt: FloatArray
+    bold: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        n = len(self.words)
+        for name, array, shape in (
+            ("boxes", self.boxes, (n, 4)),
+            ("lines", self.lines, (n,)),
+            ("sizes_pt", self.sizes_pt, (n,)),
+            ("bold", self.bold, (n,)),
+        ):
+            if array.shape != shape:
+                raise ShapeError(f"{n} words want {name} of shape {shape}, got {array.shape}")
+
+    @classmethod
+    def empty(cls) -> PageText:
+        return cls(
+            (),
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.bool_),
+        )
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def text(self) -> str:
+        """Words joined by one space: what "verbatim" means for a quote."""
+        return " ".join(self.words)
+
+    @cached_property
+    def line_spans(self) -> list[tuple[int, int]]:
+        """(start, end) word indices of every line, in reading order."""
+        if not self.words:
+            return []
+        starts = np.flatnonzero(np.diff(self.lines, prepend=self.lines[0] - 1)).tolist()
+        return list(zip(starts, [*starts[1:], len(self.words)], strict=True))
+
+    def span_text(self, start: int, end: int) -> str:
+        return " ".join(self.words[start:end])
+
+    def span_boxes(self, start: int, end: int) -> list[Box]:
+        """One box a line for the words start..end, as a highlighter would draw them."""
+        drawn: list[Box] = []
+        for line_start, line_end in self.line_spans:
+            first, last = max(start, line_start), min(end, line_end)
+            if first < last:
+                drawn.append(union(as_boxes(self.boxes[first:last])))
+        return drawn
+
+    def to_bytes(self) -> bytes:
+        """Compressed columns, for the manifest."""
+        header = json.dumps(self.words, ensure_ascii=False).encode()
+        columns = (
+            self.boxes.astype("<f4").tobytes()
+            + self.lines.astype("<i4").tobytes()
+            + self.sizes_pt.astype("<f4").tobytes()
+            + self.bold.astype("u1").tobytes()
+        )
+        return zlib.compress(len(header).to_bytes(4, "little") + header + columns, 3)
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> PageText:
+        raw = zlib.decompress(blob)
+        header_size = int.from_bytes(raw[:4], "little")
+        words = tuple(json.loads(raw[4 : 4 + header_size]))
+        n, at = len(words), 4 + header_size
+
+        def column(dtype: str, n_values: int) -> npt.NDArray[np.generic]:
+            nonlocal at
+            values = np.frombuffer(raw, dtype, n_values, at)
+            at += values.nbytes
+            return values
+
+        boxes = column("<f4", 4 * n).reshape(n, 4).astype(np.float32)
+        lines = column("<i4", n).astype(np.int32)
+        sizes_pt = column("<f4", n).astype(np.float32)
+        return cls(words, boxes, lines, sizes_pt, column("u1", n).astype(np.bool_))

@@ -1,0 +1,225 @@
+"""The seams: Protocols that the algorithm knows instead of the libraries behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from rag.geometry import FloatArray
+from rag.page_text import PageText
+from rag.filters import Filter
+from rag.types import (
+    Answer,
+    Candidate,
+    Json,
+    MultiVector,
+    PageField,
+    PageHit,
+    PageRecord,
+    PageRef,
+    RenderedPage,
+    SparseVector,
+)
+
+
+# --- PDF in, pixels and words out ---------------------------------------------------------------
+@dataclass(frozen=True)
+class PdfInfo:
+    """What opening a file told: its pages, and whether the reader had to mend it."""
+
+    n_pages: int
+    title: str = ""
+    is_repaired: bool = False
+
+
+@dataclass(frozen=True)
+class ScannedPage:
+    """One page as read for ingest: its frame, its words, whether any ink is in its pixels.
+
+    Attributes:
+        content_hash: SHA-256 over the small rendering and the words: equal pages, equal hash.
+        image: only where the encoder asked for pixels.
+    """
+
+    page_number: int
+    width_pt: float
+    height_pt: float
+    text: PageText
+    has_ink: bool
+    content_hash: str
+    renderer: str
+    image: RenderedPage | None = None
+
+
+class PageRenderer(Protocol):
+    """Reads PDFs with one library. Called in isolated processes, on files nobody trusts.
+
+    All raise DocumentError with code `not_a_pdf`, `password_required`, `wrong_password`, `damaged`,
+    `zero_pages` or `render_failed`.
+    """
+
+    name: str
+
+    def open(self, path: Path, *, password: str | None = None) -> PdfInfo: ...
+
+    def words(self, path: Path, page_number: int, *, password: str | None = None) -> PageText:
+        """Words with boxes in the page frame (after /Rotate, on the crop box)."""
+        ...
+
+    def render(
+        self, path: Path, page_number: int, *, dpi: float, max_px: int, password: str | None = None
+    ) -> RenderedPage:
+        """Pixels at `dpi`, or fewer where the page would have more than `max_px` pixels in all."""
+        ...
+
+
+# --- encoders -----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class EncoderIdentity:
+    """Who made the vectors of an index; a difference in any part is an IndexMismatch."""
+
+    name: str  # "words"
+    revision: str  # digest of weights, short
+    dim: int  # of patches and headings
+    dense_dim: int
+    settings: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.revision}"
+
+
+@dataclass(frozen=True)
+class PageInput:
+    """What an encoder may look at: words, pixels where it asked for them, the document's context."""
+
+    ref: PageRef
+    width_pt: float
+    height_pt: float
+    text: PageText
+    image: RenderedPage | None = None
+
+
+@dataclass(frozen=True)
+class EncodedPage:
+    """A page as vectors; every part is empty (0 rows) for a page the encoder sees nothing on."""
+
+    patches: MultiVector  # (n, dim) unit rows, with boxes
+    dense: FloatArray  # (n_windows, dense_dim) unit rows
+    headings: MultiVector  # (n, dim) unit rows, with boxes
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    tokens: MultiVector  # (n_query, dim) unit rows
+    dense: FloatArray  # (dense_dim,) unit
+
+
+class PageEncoder(Protocol):
+    """Turns pages and questions into vectors; what a page gives never depends on its batch mates."""
+
+    @property
+    def identity(self) -> EncoderIdentity: ...
+
+    @property
+    def wants_image(self) -> bool: ...
+
+    def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]: ...
+
+    def encode_query(self, text: str) -> EncodedQuery:
+        """Raises InputError for a question without any word."""
+        ...
+
+
+# --- index --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class IndexSpec:
+    """The shape of a collection's records."""
+
+    dim: int
+    dense_dim: int
+    fde_size: int
+
+
+class PageIndex(Protocol):
+    """The records of one collection. Thread-safe. Writes are durable once `flush` returns.
+
+    Scores: MaxSim (sum over query rows of the best dot product) for the multi-vectors, dot product
+    for `fde` (float query against what the store keeps of the page), BM25 with IDF for the sparse.
+    Ties are broken by record id, ascending.
+    """
+
+    def upsert(self, records: Sequence[PageRecord]) -> None:
+        """Insert or replace whole records. Raises ShapeError for NaN, zero rows or a wrong dim."""
+        ...
+
+    def flush(self) -> None: ...
+
+    def optimize(self) -> None:
+        """Let the store merge and index what was written; searching works before and after."""
+        ...
+
+    def search(
+        self,
+        page_field: PageField,
+        query: FloatArray | SparseVector,
+        *,
+        limit: int,
+        where: Filter | None = None,
+        record_ids: Sequence[str] | None = None,
+    ) -> list[Candidate]:
+        """The best records that pass the filter (and are among `record_ids`, where given)."""
+        ...
+
+    def search_many(
+        self,
+        queries: Sequence[tuple[PageField, FloatArray | SparseVector, int]],
+        *,
+        where: Filter | None = None,
+        record_ids: Sequence[str] | None = None,
+    ) -> list[list[Candidate]]:
+        """Several searches, (field, query, limit) each, under one filter, in one request."""
+        ...
+
+    def vectors(self, record_ids: Sequence[str], page_field: PageField) -> dict[str, FloatArray]:
+        """Stored vectors of a dense or multi-vector field; a missing record or field is absent."""
+        ...
+
+    def payloads(self, record_ids: Sequence[str]) -> dict[str, Json]: ...
+
+    def ids(self, where: Filter | None = None) -> list[str]:
+        """All record ids that pass the filter, ascending."""
+        ...
+
+    def count(self, where: Filter | None = None) -> int: ...
+
+    def delete(self, where: Filter) -> None:
+        """Delete every record that passes the filter."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# --- answers ------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Evidence:
+    """A page shown to an answer model; `number` is what the model cites."""
+
+    number: int
+    hit: PageHit
+    text: PageText
+    token_vectors: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    token_word_index: tuple[int, ...] = ()  # which word of `text` each token vector stands for
+
+
+class AnswerModel(Protocol):
+    """Answers from the evidence given and nothing else."""
+
+    model_id: str
+
+    def answer(
+        self, question: str, query: EncodedQuery, evidence: Sequence[Evidence]
+    ) -> Answer: ...

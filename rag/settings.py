@@ -1,0 +1,159 @@
+"""Every setting: a default, a bound, a unit, a sentence.
+
+Precedence: flag > environment (`OCTAVO_...`, `QDRANT_URL`, `QDRANT_API_KEY`) > file > default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from rag.errors import ConfigError
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RenderSettings(Section):
+    """Reading PDFs in isolated processes."""
+
+    renderer: Literal["auto", "pymupdf", "pypdfium2", "pdf2image"] = Field(
+        "auto", description="Which library reads PDFs; auto takes the fastest installed."
+    )
+    workers: int = Field(2, ge=1, le=64, description="Processes that read pages.")
+    dpi: float = Field(150.0, gt=0, le=1200, description="Resolution of page images.")
+    max_px: int = Field(36_000_000, ge=10_000, description="Pixels of one page image at most.")
+    page_timeout_s: float = Field(30.0, gt=0, description="Time one page may take to read.")
+    worker_memory_bytes: int = Field(
+        1_500_000_000, ge=200_000_000, description="Address space one reading process may add."
+    )
+    max_file_bytes: int = Field(200_000_000, ge=1, description="Size of one file at most.")
+    max_pages: int = Field(10_000, ge=1, description="Pages of one file at most.")
+    image_cache_bytes: int = Field(
+        256_000_000, ge=0, description="Disk that rendered page images may take."
+    )
+
+
+class EncoderSettings(Section):
+    name: Literal["words"] = Field("words", description="Which encoder makes the vectors.")
+    weights: Path | None = Field(
+        None, description="Folder with model.safetensors and tokenizer.json; None looks around."
+    )
+    threads: int = Field(2, ge=1, le=256, description="Threads the encoder may use.")
+
+
+class FdeSettings(Section):
+    """MUVERA fixed-dimensional encoding of the first stage."""
+
+    repetitions: int = Field(20, ge=1, le=100, description="Independent partitions of space.")
+    simhash_bits: int = Field(5, ge=0, le=8, description="Hyperplanes a repetition; 2^bits cells.")
+    projection_dim: int = Field(16, ge=1, le=1024, description="Dimensions a cell is projected to.")
+    seed: int = Field(20240529, ge=0, description="Seed of hyperplanes and projections.")
+
+
+class StoreSettings(Section):
+    data_dir: Path = Field(Path("octavo-data"), description="Folder of sources, index, manifest.")
+    qdrant_url: str | None = Field(None, description="Qdrant server; None is the embedded store.")
+    qdrant_api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
+    batch_pages: int = Field(64, ge=1, le=4096, description="Pages made durable at a time.")
+
+
+class RetrievalSettings(Section):
+    """Which pages are scored, and how the legs are weighted (docs/adr/0006)."""
+
+    top_k: int = Field(5, ge=1, le=50, description="Pages that come back.")
+    candidates: int = Field(200, ge=1, description="Pages the FDE stage hands to MaxSim.")
+    scan_pages: int = Field(
+        400, ge=0, description="Below so many permitted pages every page gets exact MaxSim."
+    )
+    rrf_k: int = Field(60, ge=1, description="Reciprocal rank fusion constant.")
+    fusion: Literal["zscore", "rrf"] = Field("zscore", description="How the legs are joined.")
+
+
+class AnswerSettings(Section):
+    model: Literal["extractive"] = Field("extractive", description="Who answers.")
+    answer_pages: int = Field(5, ge=1, le=50, description="Pages shown to the answer model.")
+    min_confidence: float = Field(
+        0.5, ge=0, le=1, description="Below this the answer is an abstention (docs/calibration.md)."
+    )
+
+
+class Settings(Section):
+    render: RenderSettings = RenderSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    fde: FdeSettings = FdeSettings()
+    store: StoreSettings = StoreSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """`OCTAVO_SECTION__KEY=value`, and the names other programs share."""
+    found: dict[str, Any] = {}
+    for name, value in environ.items():
+        section, separator, key = name.removeprefix("OCTAVO_").lower().partition("__")
+        if name.startswith("OCTAVO_") and separator:
+            found.setdefault(section, {})[key] = value
+    for name, key in (
+        ("OCTAVO_DATA_DIR", "data_dir"),
+        ("QDRANT_URL", "qdrant_url"),
+        ("QDRANT_API_KEY", "qdrant_api_key"),
+    ):
+        if environ.get(name):
+            found.setdefault("store", {})[key] = environ[name]
+    return found
+
+
+def load_settings(
+    file: Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read settings in their order of precedence.
+
+    Args:
+        file: TOML, sections as in Settings.
+        overrides: what flags said, nested by section.
+        environ: defaults to the process environment.
+
+    Raises:
+        ConfigError: a file that is missing or not TOML, an unknown key, a value out of bounds.
+    """
+    merged: dict[str, Any] = {}
+    if file is not None:
+        try:
+            merged = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"no settings file {file.name!r}", next_step="Check the path given to --config."
+            ) from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{file.name} is not readable TOML: {error}") from error
+    merged = _merge(merged, _from_environment(os.environ if environ is None else environ))
+    merged = _merge(merged, overrides or {})
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"setting {where}: {first['msg']}",
+            next_step="See `octavo doctor --json` for every setting and its default.",
+        ) from error
