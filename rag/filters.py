@@ -123,7 +123,6 @@ def parse_assignment(flag: str) -> tuple[str, Any]:
     Raises:
         InputError: no `=`, or nothing before it.
     """
-
     key, separator, text = flag.partition("=")
     if not separator or not key.strip():
         raise InputError(f"expected key=value, got {flag!r}")

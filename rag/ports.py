@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
+from rag.filters import Filter
 from rag.geometry import FloatArray
 from rag.page_text import PageText
-from rag.filters import Filter
 from rag.types import (
     Answer,
     Candidate,

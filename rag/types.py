@@ -82,7 +82,8 @@ class SparseVector:
 
 class PageField(StrEnum):
     """The named vectors of a record. `patches`, `dense` and `headings` are multi-vectors (MaxSim);
-    `fde` is one vector; the rest are sparse with IDF applied by the store."""
+    `fde` is one vector; the rest are sparse with IDF applied by the store.
+    """
 
     PATCHES = "patches"
     FDE = "fde"
