@@ -114,7 +114,7 @@ def parse_filters(raw: Mapping[str, Any]) -> Filter:
 
 def parse_filter_flags(flags: list[str]) -> dict[str, Any]:
     """`key=value` flags as one filter object; a value that reads as JSON is taken as JSON."""
-    return {key: value for key, value in map(parse_assignment, flags)}
+    return dict(map(parse_assignment, flags))
 
 
 def parse_assignment(flag: str) -> tuple[str, Any]:

@@ -94,7 +94,7 @@ class EncoderIdentity:
 
 @dataclass(frozen=True)
 class PageInput:
-    """What an encoder may look at: words, pixels where it asked for them, the document's context."""
+    """What an encoder may look at: words, and pixels where it asked for them."""
 
     ref: PageRef
     width_pt: float
@@ -119,7 +119,7 @@ class EncodedQuery:
 
 
 class PageEncoder(Protocol):
-    """Turns pages and questions into vectors; what a page gives never depends on its batch mates."""
+    """Turns pages and questions into vectors; a page's vectors never depend on its batch mates."""
 
     @property
     def identity(self) -> EncoderIdentity: ...
