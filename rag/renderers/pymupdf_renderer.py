@@ -1,0 +1,159 @@
+"""Pages read with PyMuPDF; the one file that imports it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+
+from rag.errors import DocumentError
+from rag.page_text import PageText
+from rag.ports import PdfInfo
+from rag.renderers import page_frame
+from rag.types import RenderedPage
+
+# Both start machine-learning runtimes at import (0.9 s, 110 MB), for features not used here.
+_UNWANTED = ("pymupdf.layout", "pymupdf4llm")
+_BOLD = 1 << 4  # span flag, "Text font flags" in the PyMuPDF documentation
+
+
+class PymupdfRenderer:
+    """PageRenderer over MuPDF. Keeps the document it read last open; not for several threads."""
+
+    name = "pymupdf"
+
+    def __init__(self) -> None:
+        self._open_key: page_frame.FileKey | None = None
+        self._open_document: Any = None
+
+    def open(self, path: Path, *, password: str | None = None) -> PdfInfo:
+        document = self._document(path, password)
+        return PdfInfo(
+            n_pages=len(document),
+            title=str((document.metadata or {}).get("title") or "").strip(),
+            is_repaired=bool(document.is_repaired),
+        )
+
+    def words(self, path: Path, page_number: int, *, password: str | None = None) -> PageText:
+        pymupdf = _library()
+        with self._page(path, page_number, password) as page:
+            # Without PRESERVE_LIGATURES: "fi" is two letters, as questions spell it.
+            flags = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
+            text = page.get_textpage(flags=flags)
+            columns = page_frame.WordColumns()
+            spans = _spans(page.get_text("dict", textpage=text))
+            numbers: dict[tuple[int, int], int] = {}
+            for x0, y0, x1, y1, word, block, line, _ in page.get_text("words", textpage=text):
+                box = pymupdf.Rect(x0, y0, x1, y1) * page.rotation_matrix
+                span = _span_at(spans.get((block, line), []), (x0 + x1) / 2, (y0 + y1) / 2)
+                columns.add(
+                    word,
+                    tuple(box),
+                    line=numbers.setdefault((block, line), len(numbers)),
+                    size_pt=float(span["size"]) if span else 0.0,
+                    bold=bool(span and span["flags"] & _BOLD),
+                )
+            return columns.page_text(page.rect.width, page.rect.height)
+
+    def render(
+        self, path: Path, page_number: int, *, dpi: float, max_px: int, password: str | None = None
+    ) -> RenderedPage:
+        pymupdf = _library()
+        with self._page(path, page_number, password) as page:
+            width_pt, height_pt = float(page.rect.width), float(page.rect.height)
+            scale = page_frame.px_per_pt(width_pt, height_pt, dpi=dpi, max_px=max_px)
+            pixels = page.get_pixmap(
+                matrix=pymupdf.Matrix(scale, scale), colorspace=pymupdf.csRGB, alpha=False
+            )
+            image = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.samples)
+            return RenderedPage(image, width_pt, height_pt)
+
+    def _document(self, path: Path, password: str | None) -> Any:
+        key = page_frame.FileKey.of(path, password)
+        if key != self._open_key:
+            self._open_key = None
+            if self._open_document is not None:
+                self._open_document.close()
+                _library().TOOLS.store_shrink(100)  # images of the last document
+            self._open_document = _opened(path, password)
+            self._open_key = key
+        return self._open_document
+
+    @contextlib.contextmanager
+    def _page(self, path: Path, page_number: int, password: str | None) -> Iterator[Any]:
+        document = self._document(path, password)
+        if not 1 <= page_number <= len(document):
+            raise page_frame.page_failed(path, page_number, f"it has {len(document)} pages")
+        with _translated(path, page_number):
+            page = document.load_page(page_number - 1)
+            if page.rect.is_empty or page.rect.is_infinite:
+                raise page_frame.page_failed(path, page_number, "it has no area")
+            yield page
+
+
+def _library() -> ModuleType:
+    if "pymupdf" not in sys.modules:
+        hidden = [name for name in _UNWANTED if name not in sys.modules]
+        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not there"
+        try:
+            import pymupdf
+        finally:
+            for name in hidden:
+                del sys.modules[name]
+        pymupdf.TOOLS.mupdf_display_errors(False)
+        pymupdf.TOOLS.mupdf_display_warnings(False)
+    library: ModuleType = sys.modules["pymupdf"]
+    return library
+
+
+def _opened(path: Path, password: str | None) -> Any:
+    pymupdf = _library()
+    page_frame.require_pdf(path)
+    with _translated(path):
+        document = pymupdf.open(path, filetype="pdf")
+        if not document.is_pdf:
+            raise page_frame.not_a_pdf(path)
+        if document.needs_pass and not document.authenticate(password or ""):
+            raise page_frame.password_error(path, password)
+        if len(document) == 0:
+            raise page_frame.zero_pages(path)
+    return document
+
+
+@contextlib.contextmanager
+def _translated(path: Path, page_number: int | None = None) -> Iterator[None]:
+    """MuPDF's errors as ours. Its binding raises almost every built-in type on odd files."""
+    try:
+        yield
+    except DocumentError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or "alloc" in str(error):
+            raise page_frame.out_of_memory(path) from error
+        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+        if page_number is None:
+            raise page_frame.damaged(path, reason.replace(str(path), path.name)) from error
+        raise page_frame.page_failed(path, page_number, reason) from error
+
+
+def _spans(page: dict[str, Any]) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    """The font runs of every (block, line)."""
+    return {
+        (block["number"], number): line["spans"]
+        for block in page["blocks"]
+        for number, line in enumerate(block.get("lines", ()))
+    }
+
+
+def _span_at(spans: list[dict[str, Any]], x: float, y: float) -> dict[str, Any] | None:
+    """The run of a line that the middle of a word stands in, or the line's first."""
+    for span in spans if len(spans) > 1 else ():
+        x0, y0, x1, y1 = span["bbox"]
+        if x0 <= x <= x1 and y0 <= y <= y1:
+            return span
+    return spans[0] if spans else None
