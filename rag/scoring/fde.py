@@ -200,8 +200,9 @@ class FdeEncoder:
         """(repetitions, n_cells) the row that fills each cell, were it empty."""
         spec, n = self.spec, len(cells)
         first = np.full(spec.repetitions * spec.n_cells, n, dtype=np.int64)  # n: nobody there
-        # Written backwards, so that the first row of a cell is the one that stays.
-        first[(cells + self._cell_offset)[::-1]] = np.arange(n)[::-1, None]
+        # Not `first[block] = ...`: numpy does not say which of several writes to one place is last.
+        block = (cells + self._cell_offset).ravel()
+        np.minimum.at(first, block, np.repeat(np.arange(n), spec.repetitions))
         first_of = first.reshape(spec.repetitions, 1, spec.n_cells)
         # Distance first, row number second, as one integer; an unoccupied cell is out of reach.
         reach = np.where(first_of < n, self._hamming * n + first_of, np.iinfo(np.int64).max)
@@ -244,7 +245,7 @@ class FdeEncoder:
             IndexUnavailable: no such file, or it cannot be read.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 header = json.loads(str(stored["header"]))
                 found = cls(
                     FdeSpec(**header["spec"]),
