@@ -1,0 +1,40 @@
+"""The manifest: which documents, versions and pages there are, and which of them may be seen.
+
+A version is staged, filled page by page, then made live in one transaction; see docs/adr/0007.
+"""
+
+from rag.manifest.rows import (
+    Document,
+    DocumentState,
+    Incoming,
+    Job,
+    LiveState,
+    PageInfo,
+    PageRow,
+    PageState,
+    StagedVersion,
+    TextRow,
+    Unchanged,
+    VersionState,
+    derive_document_id,
+    page_record_id,
+)
+from rag.manifest.store import Manifest
+
+__all__ = [
+    "Document",
+    "DocumentState",
+    "Incoming",
+    "Job",
+    "LiveState",
+    "Manifest",
+    "PageInfo",
+    "PageRow",
+    "PageState",
+    "StagedVersion",
+    "TextRow",
+    "Unchanged",
+    "VersionState",
+    "derive_document_id",
+    "page_record_id",
+]

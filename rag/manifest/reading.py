@@ -1,0 +1,234 @@
+"""What the manifest can be asked."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from sqlalchemy import Connection, Row, Select, distinct, func, select
+
+from rag.manifest.database import Database
+from rag.manifest.rows import (
+    Document,
+    DocumentState,
+    Job,
+    LiveState,
+    PageInfo,
+    PageState,
+    TextRow,
+    VersionState,
+)
+from rag.manifest.schema import collections, documents, jobs, page_texts, pages, versions
+from rag.page_text import PageText
+from rag.types import Json
+
+_T = TypeVar("_T")
+_IN_AT_ONCE = 500  # values of one IN list; SQLite takes 32,766 parameters, older ones 999
+
+
+class ManifestReading(Database):
+    def collections(self) -> list[str]:
+        with self._reading() as connection:
+            return list(connection.scalars(select(collections.c.name).order_by("name")))
+
+    def identity(self, collection: str) -> Json | None:
+        """What the collection's vectors were made with; None for no such collection."""
+        with self._reading() as connection:
+            return connection.scalar(
+                select(collections.c.identity).where(collections.c.name == collection)
+            )
+
+    def visibility(self, collection: str) -> tuple[int, list[str]]:
+        """The collection's generation, and the versions that searches must leave out.
+
+        The generation grows with every change of what is visible, so it can key a cache; it is
+        -1 for no such collection.
+        """
+        with self._reading() as connection:
+            generation = connection.scalar(
+                select(collections.c.generation).where(collections.c.name == collection)
+            )
+            hidden = connection.scalars(
+                select(versions.c.version_id)
+                .where(versions.c.collection == collection)
+                .where(versions.c.state != VersionState.LIVE)
+                .order_by(versions.c.version_id)
+            )
+            return (-1 if generation is None else generation), list(hidden)
+
+    def retired(self, collection: str) -> list[str]:
+        """Versions whose records are to be deleted."""
+        with self._reading() as connection:
+            return list(
+                connection.scalars(
+                    select(versions.c.version_id)
+                    .where(versions.c.collection == collection)
+                    .where(versions.c.state == VersionState.RETIRED)
+                    .order_by(versions.c.created_at, versions.c.version_id)
+                )
+            )
+
+    def document(self, collection: str, document_id: str) -> Document | None:
+        with self._reading() as connection:
+            row = connection.execute(
+                _documents(collection).where(documents.c.document_id == document_id)
+            ).first()
+            return None if row is None else _document(row)
+
+    def live_state(self, collection: str, have: Collection[str] = ()) -> LiveState:
+        """Everything visible, at one moment.
+
+        Args:
+            collection: its name.
+            have: version ids whose pages the caller holds; a version never changes once live.
+        """
+        with self._reading() as connection:
+            generation = connection.scalar(
+                select(collections.c.generation).where(collections.c.name == collection)
+            )
+            found = tuple(map(_document, connection.execute(_documents(collection))))
+            wanted = [
+                document.version_id
+                for document in found
+                if document.version_id is not None and document.version_id not in have
+            ]
+            loaded: dict[str, list[PageInfo]] = {version_id: [] for version_id in wanted}
+            for version_id, info in _page_infos(connection, wanted):
+                loaded[version_id].append(info)
+            features: dict[str, Json] = {}
+            for some in _batches(wanted):
+                for version_id, value in connection.execute(
+                    select(versions.c.version_id, versions.c.features).where(
+                        versions.c.version_id.in_(some)
+                    )
+                ):
+                    features[version_id] = value or {}
+        return LiveState(
+            generation=-1 if generation is None else generation,
+            documents=found,
+            pages={version_id: tuple(infos) for version_id, infos in loaded.items()},
+            features=features,
+        )
+
+    def texts(self, version_id: str, page_numbers: Sequence[int]) -> dict[int, TextRow]:
+        """Words by page number; a page without a row is absent."""
+        found: dict[int, TextRow] = {}
+        with self._reading() as connection:
+            for some in _batches(list(page_numbers)):
+                for number, words, vector_words in connection.execute(
+                    select(page_texts.c.page_number, page_texts.c.words, page_texts.c.vector_words)
+                    .where(page_texts.c.version_id == version_id)
+                    .where(page_texts.c.page_number.in_(some))
+                ):
+                    found[number] = TextRow(
+                        PageText.from_bytes(words),
+                        None
+                        if vector_words is None
+                        else np.frombuffer(zlib.decompress(vector_words), "<i4").astype(np.int32),
+                    )
+        return found
+
+    def n_records(self, version_id: str) -> int:
+        """Recorded pages of a version that have a record in the index."""
+        with self._reading() as connection:
+            return (
+                connection.scalar(
+                    select(func.count())
+                    .select_from(pages)
+                    .where(pages.c.version_id == version_id)
+                    .where(pages.c.record_id.is_not(None))
+                )
+                or 0
+            )
+
+    def version_bytes(self, version_id: str) -> str | None:
+        """SHA-256 of a version's file; None for no such version."""
+        with self._reading() as connection:
+            return connection.scalar(
+                select(versions.c.sha256).where(versions.c.version_id == version_id)
+            )
+
+    def used_bytes(self) -> set[str]:
+        """SHA-256 of every file that some version, live or not, was made from."""
+        with self._reading() as connection:
+            return set(connection.scalars(select(distinct(versions.c.sha256))))
+
+    def is_used(self, sha256: str) -> bool:
+        with self._reading() as connection:
+            found = select(versions.c.version_id).where(versions.c.sha256 == sha256).limit(1)
+            return connection.scalar(found) is not None
+
+    def left_of(self, collection: str, document_id: str) -> dict[str, int]:
+        """Rows by kind that mention a document; all 0 once it is deleted and swept."""
+        of_document = select(versions.c.version_id).where(
+            versions.c.collection == collection, versions.c.document_id == document_id
+        )
+        counts = {
+            "documents": select(func.count())
+            .select_from(documents)
+            .where(documents.c.collection == collection, documents.c.document_id == document_id),
+            "versions": select(func.count()).select_from(of_document.subquery()),
+            "pages": select(func.count())
+            .select_from(pages)
+            .where(pages.c.version_id.in_(of_document)),
+        }
+        with self._reading() as connection:
+            return {kind: connection.scalar(query) or 0 for kind, query in counts.items()}
+
+    def jobs(self) -> list[Job]:
+        """Newest first."""
+        with self._reading() as connection:
+            found = connection.execute(
+                select(jobs).order_by(jobs.c.started_at.desc(), jobs.c.job_id)
+            )
+            return [Job(**row) for row in found.mappings()]
+
+
+def _documents(collection: str) -> Select[tuple[object, ...]]:
+    return (
+        select(documents, versions.c.sha256, versions.c.n_pages, versions.c.is_repaired)
+        .outerjoin(versions, documents.c.live_version_id == versions.c.version_id)
+        .where(documents.c.collection == collection)
+        .order_by(documents.c.source, documents.c.document_id)
+    )
+
+
+def _document(row: Row[tuple[object, ...]]) -> Document:
+    held = row._mapping
+    return Document(
+        document_id=held[documents.c.document_id],
+        collection=held[documents.c.collection],
+        root=held[documents.c.root],
+        source=held[documents.c.source],
+        state=DocumentState(held[documents.c.state]),
+        error=held[documents.c.error],
+        metadata=held[documents.c.metadata],
+        readers=tuple(held[documents.c.readers]),
+        ingested_by=held[documents.c.ingested_by],
+        created_at=held[documents.c.created_at],
+        updated_at=held[documents.c.updated_at],
+        version_id=held[documents.c.live_version_id],
+        sha256=held[versions.c.sha256] or "",
+        n_pages=held[versions.c.n_pages] or 0,
+        is_repaired=bool(held[versions.c.is_repaired]),
+    )
+
+
+def _page_infos(
+    connection: Connection, version_ids: Sequence[str]
+) -> Iterator[tuple[str, PageInfo]]:
+    for some in _batches(version_ids):
+        for row in connection.execute(
+            select(pages)
+            .where(pages.c.version_id.in_(some))
+            .order_by(pages.c.version_id, pages.c.page_number)
+        ):
+            version_id, number, state, *rest = row
+            yield version_id, PageInfo(number, PageState(state), *rest)
+
+
+def _batches(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(values), _IN_AT_ONCE):
+        yield values[start : start + _IN_AT_ONCE]

@@ -1,0 +1,116 @@
+"""Tables of the manifest. A change that old code cannot read raises SCHEMA_VERSION."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+SCHEMA_VERSION = 1
+
+tables = MetaData()
+_json = JSON(none_as_null=True)
+
+about = Table(
+    "about",
+    tables,
+    Column("key", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+collections = Table(
+    "collections",
+    tables,
+    Column("name", String, primary_key=True),
+    Column("identity", _json, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    tables,
+    Column("version_id", String, primary_key=True),
+    Column("collection", ForeignKey("collections.name"), nullable=False),
+    Column("document_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("n_pages", Integer, nullable=False),
+    # What the document's row becomes when this version goes live.
+    Column("root", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("metadata", _json, nullable=False),
+    Column("readers", _json, nullable=False),
+    Column("ingested_by", String, nullable=False),
+    Column("outcome", String),
+    Column("features", _json),
+    Column("is_repaired", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index("versions_by_document", "collection", "document_id"),
+    Index("versions_by_state", "collection", "state"),
+    Index("versions_by_bytes", "sha256"),
+)
+
+documents = Table(
+    "documents",
+    tables,
+    Column("collection", ForeignKey("collections.name"), primary_key=True),
+    Column("document_id", String, primary_key=True),
+    Column("root", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("error", _json),
+    Column("live_version_id", ForeignKey("versions.version_id")),
+    Column("metadata", _json, nullable=False),
+    Column("readers", _json, nullable=False),
+    Column("ingested_by", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+pages = Table(
+    "pages",
+    tables,
+    Column("version_id", ForeignKey("versions.version_id", ondelete="CASCADE"), primary_key=True),
+    Column("page_number", Integer, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("no_text", Boolean, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("width_pt", Float, nullable=False),
+    Column("height_pt", Float, nullable=False),
+    Column("content_hash", String, nullable=False),
+    Column("record_id", String),
+    Column("prior", Float, nullable=False),
+)
+
+# Beside `pages`, so that loading thousands of pages does not walk over their words.
+page_texts = Table(
+    "page_texts",
+    tables,
+    Column("version_id", ForeignKey("versions.version_id", ondelete="CASCADE"), primary_key=True),
+    Column("page_number", Integer, primary_key=True),
+    Column("words", LargeBinary, nullable=False),
+    Column("vector_words", LargeBinary),
+)
+
+jobs = Table(
+    "jobs",
+    tables,
+    Column("job_id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Column("totals", _json, nullable=False),
+)
