@@ -216,17 +216,22 @@ def test_projections_leave_dot_products_unbiased(inner: str) -> None:
     assert standard_error > 0
 
 
-def test_hyperplanes_and_projections_are_drawn_independently() -> None:
-    spec = FdeSpec(64, repetitions=4, simhash_bits=4, projection_dim=4)
-    encoder = FdeEncoder(spec)
-    assert encoder.projections is not None
-    signs = np.sign(encoder.hyperplanes) * np.sign(encoder.projections)
-    assert abs(signs.mean()) < 0.15  # 1 for a shared stream; 1024 fair signs stay below 0.125
-    assert set(np.unique(encoder.projections)) == {-0.5, 0.5}
+def test_hyperplanes_and_projections_come_from_two_streams_of_the_seed() -> None:
+    planes, projections = map(np.random.default_rng, np.random.SeedSequence(7).spawn(2))
+    encoder = FdeEncoder(FdeSpec(8, repetitions=2, simhash_bits=4, projection_dim=4, seed=7))
+    np.testing.assert_array_equal(
+        encoder.hyperplanes, planes.standard_normal((2, 8, 4)).astype(np.float32)
+    )
+    signs = projections.integers(0, 2, (2, 8, 4), dtype=np.int8) * 2 - 1
+    np.testing.assert_array_equal(encoder.projections, signs / 2)
+
+
+def test_a_sketch_sends_each_coordinate_to_one_signed_column() -> None:
     sketch = FdeEncoder(FdeSpec(64, repetitions=4, projection_dim=4, inner="sketch")).projections
     assert sketch is not None
-    assert (np.abs(sketch).sum(axis=2) == 1).all()
-    assert len(np.unique(encoder.hyperplanes)) > 1000
+    assert (np.count_nonzero(sketch, axis=2) == 1).all()
+    assert set(np.unique(sketch)) == {-1, 0, 1}
+    assert (np.count_nonzero(sketch, axis=1) > 0).all()  # every column is used
 
 
 def test_pages_encode_the_same_bits_alone_and_in_any_list() -> None:
