@@ -1,0 +1,16 @@
+"""What several kinds of tests share."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def devset() -> Path:
+    """The folder of development collections (`finance`, `visual`, `weird`), which is not ours to
+    hand on and lies beside the checkout where it is there at all.
+    """
+    folder = Path(__file__).parents[1].parent / "shared" / "data" / "pagegold-dev"
+    if not folder.is_dir():
+        pytest.skip("no development collections beside the checkout (shared/data/pagegold-dev)")
+    return folder
