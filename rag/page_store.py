@@ -33,9 +33,7 @@ _TEMPORARY = ".part-"
 class PageReader(Protocol):
     """Renders pages of files that nobody trusts: in an isolated process."""
 
-    def render(
-        self, path: Path, page_number: int, *, dpi: float, max_px: int
-    ) -> RenderedPage: ...
+    def render(self, path: Path, page_number: int, *, dpi: float, max_px: int) -> RenderedPage: ...
 
 
 class PageStore:
@@ -71,8 +69,10 @@ class PageStore:
         if held is not None and _digest_of(held) == sha256:
             return held
         suffix = path.suffix.lower()
-        kept = self._sources / sha256[:2] / (
-            sha256 + (suffix if _SUFFIX.fullmatch(suffix) else ".bin")
+        kept = (
+            self._sources
+            / sha256[:2]
+            / (sha256 + (suffix if _SUFFIX.fullmatch(suffix) else ".bin"))
         )
         try:
             source = path.open("rb")
@@ -107,9 +107,7 @@ class PageStore:
     def source_ids(self) -> set[str]:
         """SHA-256 of every kept file."""
         return {
-            path.stem
-            for path in self._sources.glob("??/*")
-            if not path.name.startswith(_TEMPORARY)
+            path.stem for path in self._sources.glob("??/*") if not path.name.startswith(_TEMPORARY)
         }
 
     def release_source(self, sha256: str) -> None:
@@ -123,9 +121,10 @@ class PageStore:
                 self._drop_image(path)
 
     def clear_temporary(self) -> None:
-        """Drop what copies that were cut short left behind; for when nothing is being copied."""
-        for path in self._sources.glob(f"??/{_TEMPORARY}*"):
-            path.unlink(missing_ok=True)
+        """Drop what copies that were cut short left behind; for when no source is being kept."""
+        for folder in (self._sources, self._images):
+            for path in folder.glob(f"??/{_TEMPORARY}*"):
+                path.unlink(missing_ok=True)
 
     # --- page images ----------------------------------------------------------------------------
     def page_image(
@@ -145,7 +144,7 @@ class PageStore:
                 next_step="Ingest the document again.",
             )
         limit_px = self._max_px if max_px is None else min(max_px, self._max_px)
-        cached = self._images / sha256[:2] / f"{sha256}-{page_number}-{dpi:g}-{limit_px}.png"
+        cached = self._images / sha256[:2] / f"{sha256}-{page_number}-{dpi}-{limit_px}.png"
         found = _load_image(cached)
         if found is None:
             found = self._reader.render(source, page_number, dpi=dpi, max_px=limit_px)

@@ -158,7 +158,7 @@ class Manifest(ManifestReading):
             BackendError: `version_superseded` for a version that will never be seen.
         """
         with self._reading() as connection:
-            return _open_version(connection, version_id)["state"] == VersionState.STAGING
+            return bool(_open_version(connection, version_id)["state"] == VersionState.STAGING)
 
     def record_pages(self, version_id: str, rows: Sequence[PageRow]) -> None:
         """Note how pages ended; call it once their records are durable. A second call replaces.
