@@ -1,0 +1,114 @@
+"""The commands put together, and every way a command can end turned into an exit code.
+
+0 done, 1 failed, 2 usage, 3 partial, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from rag.apps.cli import look, output, read, write
+from rag.errors import RagError
+
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+
+app = typer.Typer(
+    name="octavo",
+    help="Ask questions of PDFs and get answers with checked page citations.",
+    epilog="Start with: octavo ingest FOLDER, then: octavo ask QUESTION",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed_version
+
+        output.line(f"octavo {installed_version('octavo')}")
+    elif context.invoked_subcommand is None:
+        context.get_help()  # rich prints it
+
+
+for family in (write, read, look):
+    family.register(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code.
+    """
+    as_json = "--json" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names are bytes; one that is not valid UTF-8 must not end a listing.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        ended = typer.main.get_command(app).main(
+            list(arguments), prog_name="octavo", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        output.error(
+            {"code": "usage", "message": error.format_message(), "next_step": _help(arguments)},
+            as_json=as_json,
+        )
+        return error.exit_code
+    except RagError as error:
+        output.error(error.as_dict(), as_json=as_json)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return _interrupted(as_json)
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough; point it away so that the exit stays silent too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:
+        # A fault of ours, said in one line like any other.
+        if os.environ.get("OCTAVO_TRACEBACK"):
+            raise
+        output.error(
+            {
+                "code": "internal",
+                "message": f"{type(error).__name__}: {error}",
+                "next_step": "This is a fault in Octavo. Set OCTAVO_TRACEBACK=1 to see where.",
+            },
+            as_json=as_json,
+        )
+        return EXIT_FAILED
+    if ended == EXIT_INTERRUPTED:
+        return _interrupted(as_json)
+    return ended if isinstance(ended, int) else EXIT_DONE
+
+
+def _interrupted(as_json: bool) -> int:
+    output.error(
+        {
+            "code": "interrupted",
+            "message": "interrupted",
+            "next_step": "What was reported done stays; the same command goes on from there.",
+        },
+        as_json=as_json,
+    )
+    return EXIT_INTERRUPTED
+
+
+def _help(arguments: Sequence[str]) -> str:
+    known = {command.name for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    command = next((word for word in arguments if word in known), None)
+    return f"See octavo {command} --help." if command else "See octavo --help."

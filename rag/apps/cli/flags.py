@@ -1,0 +1,213 @@
+"""Flags that commands share, and what their text means."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rag.settings import Settings
+
+COMMON_PANEL = "Common flags"
+SCOPE_PANEL = "Where to look"
+
+
+class Mode(StrEnum):
+    """Which legs of the search are used."""
+
+    HYBRID = "hybrid"
+    VISUAL = "visual"
+    TEXT = "text"
+
+
+class Device(StrEnum):
+    """Where the encoder runs; the `words` encoder runs on the CPU."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes, declared once."""
+
+    collection: Annotated[
+        str, typer.Option("-c", "--collection", help="Collection.", rich_help_panel=COMMON_PANEL)
+    ] = "default"
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the index. Default: ./octavo-data", rich_help_panel=COMMON_PANEL
+        ),
+    ] = None
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file (TOML).", rich_help_panel=COMMON_PANEL)
+    ] = None
+    qdrant_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Qdrant server instead of the embedded store; its key is QDRANT_API_KEY.",
+            rich_help_panel=COMMON_PANEL,
+        ),
+    ] = None
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder of pages.", rich_help_panel=COMMON_PANEL)
+    ] = None
+    device: Annotated[
+        Device, typer.Option(help="Where the encoder runs.", rich_help_panel=COMMON_PANEL)
+    ] = Device.AUTO
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer in JSON.", rich_help_panel=COMMON_PANEL)
+    ] = False
+
+    def settings(self) -> Settings:
+        """Flags over environment over file over defaults.
+
+        Raises:
+            ConfigError: as `load_settings` does.
+        """
+        from rag.settings import load_settings
+
+        store = {"data_dir": self.data_dir, "qdrant_url": self.qdrant_url}
+        overrides = {
+            "store": {key: value for key, value in store.items() if value is not None},
+            "encoder": {} if self.encoder is None else {"name": self.encoder},
+        }
+        return load_settings(self.config, overrides=overrides)
+
+
+@contextmanager
+def opened(settings: Settings, command: str) -> Iterator[Any]:
+    """The client, for as long as the command runs."""
+    from rag.apps.client import connect
+
+    with connect(settings, command=f"octavo {command}") as octavo:
+        yield octavo
+
+
+def add_command(
+    app: typer.Typer, run: Callable[..., int | None], *, name: str, help_text: str
+) -> None:
+    """Register `run(common, ...)` as a command that takes its own flags and the common ones.
+
+    Whatever `run` returns is the exit code; None is 0.
+    """
+    own = [
+        parameter
+        for parameter in inspect.signature(run, eval_str=True).parameters.values()
+        if parameter.name != "common"
+    ]
+    shared = list(inspect.signature(Common, eval_str=True).parameters.values())
+
+    def command(**values: Any) -> int | None:
+        common = Common(**{parameter.name: values.pop(parameter.name) for parameter in shared})
+        return run(common, **values)
+
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)
+    ]
+    # Typer reads the flags from the signature, and their types from the annotations.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command(name, help=help_text)(command)
+
+
+# --- flags that some commands share ------------------------------------------------------------
+ModeFlag = Annotated[Mode, typer.Option(help="Which legs of the search are used.")]
+FilterFlag = Annotated[
+    list[str] | None,
+    typer.Option("--filter", metavar="KEY=VALUE", help="Repeatable.", rich_help_panel=SCOPE_PANEL),
+]
+FiltersFlag = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON", help='As in {"year": {"$gte": 2022}}.', rich_help_panel=SCOPE_PANEL
+    ),
+]
+DocumentFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--doc", metavar="DOC", help="Source or id. Repeatable.", rich_help_panel=SCOPE_PANEL
+    ),
+]
+PagesFlag = Annotated[
+    str | None,
+    typer.Option(metavar="3-7", help="Page or range of pages.", rich_help_panel=SCOPE_PANEL),
+]
+
+
+def scope(
+    filter_flags: list[str] | None,
+    filters: str | None,
+    documents: list[str] | None,
+    pages: str | None,
+) -> dict[str, Any]:
+    """The flags that narrow a search, as the client takes them.
+
+    Raises:
+        typer.BadParameter: a flag that does not read, or an unknown operator.
+    """
+    return {
+        "filters": _all_filters(filter_flags or [], filters),
+        "documents": documents or None,
+        "pages": None if pages is None else page_range(pages),
+    }
+
+
+def assignments(flags: list[str], *, flag: str) -> list[tuple[str, Any]]:
+    """`key=value` flags as pairs; a value that reads as JSON is taken as JSON."""
+    from rag.errors import InputError
+    from rag.filters import parse_assignment
+
+    try:
+        return [parse_assignment(text) for text in flags]
+    except InputError as error:
+        raise typer.BadParameter(error.message, param_hint=flag) from error
+
+
+def _all_filters(flags: list[str], text: str | None) -> dict[str, Any] | None:
+    from rag.errors import InputError
+    from rag.filters import parse_filters
+
+    # A list, not one object: the same key given twice must hold twice, not lose the first.
+    parts: list[dict[str, Any]] = [
+        {key: value} for key, value in assignments(flags, flag="--filter")
+    ]
+    if text is not None:
+        try:
+            given = json.loads(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"not JSON: {error}", param_hint="--filters") from error
+        if not isinstance(given, dict):
+            raise typer.BadParameter("expected a JSON object", param_hint="--filters")
+        parts.append(given)
+    if not parts:
+        return None
+    whole = parts[0] if len(parts) == 1 else {"$and": parts}
+    try:
+        parse_filters(whole)
+    except InputError as error:
+        message = f"{error.message} {error.next_step}".strip()
+        raise typer.BadParameter(message, param_hint="--filters") from error
+    return whole
+
+
+def page_range(text: str) -> tuple[int, int]:
+    """`3-7` -> (3, 7); `5` -> (5, 5); pages count from 1."""
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
+    first = int(found[1]) if found else 0
+    last = int(found[2] or first) if found else 0
+    if not 1 <= first <= last:
+        raise typer.BadParameter(
+            f"expected a page or a range such as 3-7, from 1, got {text!r}", param_hint="--pages"
+        )
+    return first, last

@@ -1,0 +1,117 @@
+"""`list`, `show`, `page`, `collections`, `status` and `doctor`: looking, without changing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rag.apps.cli import output
+from rag.apps.cli.flags import Common, add_command, opened
+
+EXIT_FAILED = 1
+
+
+def register(app: typer.Typer) -> None:
+    add_command(app, list_documents, name="list", help_text="List the documents of a collection.")
+    add_command(app, show, name="show", help_text="Show one document, page by page.")
+    add_command(app, page, name="page", help_text="Export a page as PNG, matches marked.")
+    add_command(app, collections, name="collections", help_text="List the collections.")
+    add_command(app, status, name="status", help_text="Say what the data folder holds.")
+    add_command(
+        app,
+        doctor,
+        name="doctor",
+        help_text="Say what is installed and would be used, what is missing, how to get it.",
+    )
+
+
+def list_documents(common: Common) -> None:
+    with opened(common.settings(), "list") as octavo:
+        result = octavo.list_documents(collection=common.collection)
+    if common.as_json:
+        output.emit(result)
+    else:
+        output.documents(result)
+
+
+def show(
+    common: Common,
+    document: Annotated[str, typer.Argument(metavar="DOC", help="Source or id.")],
+) -> None:
+    with opened(common.settings(), "show") as octavo:
+        result = octavo.show(document=document, collection=common.collection)
+    _print(result, common)
+
+
+def page(
+    common: Common,
+    document: Annotated[str, typer.Argument(metavar="DOC", help="Source or id.")],
+    page_number: Annotated[int, typer.Argument(metavar="N", min=1, help="Page, from 1.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The PNG to write.")],
+    query: Annotated[
+        str | None, typer.Option("--query", help="Mark what matches this query.")
+    ] = None,
+    dpi: Annotated[
+        float | None, typer.Option(min=1, max=1200, help="Resolution of the picture.")
+    ] = None,
+) -> None:
+    settings = common.settings()
+    with opened(settings, "page") as octavo:
+        result = octavo.page_png(
+            document=document,
+            page_number=page_number,
+            query=query,
+            collection=common.collection,
+            dpi=settings.render.dpi if dpi is None else dpi,
+        )
+    write_png(result, out)
+    if common.as_json:
+        rest = {key: value for key, value in result.items() if key != "png"}
+        output.emit({"file": str(out), **rest})
+    else:
+        output.line(output.clean(out))
+
+
+def collections(common: Common) -> None:
+    with opened(common.settings(), "collections") as octavo:
+        result = octavo.collections()
+    _print(result, common)
+
+
+def status(common: Common) -> None:
+    with opened(common.settings(), "status") as octavo:
+        result = octavo.status()
+    _print(result, common)
+
+
+def doctor(common: Common) -> int:
+    from rag.apps.client import doctor as examine
+
+    result = examine(common.settings())
+    _print(result, common)
+    return 0 if result["usable"] else EXIT_FAILED
+
+
+def _print(result: Mapping[str, Any], common: Common) -> None:
+    if common.as_json:
+        output.emit(result)
+    else:
+        output.record(result)
+
+
+def write_png(found: Mapping[str, Any], out: Path) -> None:
+    """Write the picture that `page_png` gave.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from rag.errors import InputError
+
+    try:
+        out.write_bytes(base64.b64decode(found["png"]))
+    except OSError as error:
+        raise InputError(f"cannot write {str(out)!r}: {error.strerror}") from error

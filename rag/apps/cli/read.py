@@ -1,0 +1,106 @@
+"""`search` and `ask`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rag.apps.cli import output
+from rag.apps.cli.flags import (
+    Common,
+    DocumentFlag,
+    FilterFlag,
+    FiltersFlag,
+    Mode,
+    ModeFlag,
+    PagesFlag,
+    add_command,
+    opened,
+    scope,
+)
+from rag.apps.cli.look import write_png
+
+
+def register(app: typer.Typer) -> None:
+    add_command(app, search, name="search", help_text="Find the pages that answer a query.")
+    add_command(
+        app, ask, name="ask", help_text="Answer a question from the documents, with citations."
+    )
+
+
+def search(
+    common: Common,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")],
+    top_k: Annotated[
+        int | None, typer.Option("-k", "--top-k", min=1, max=50, help="Pages that come back.")
+    ] = None,
+    mode: ModeFlag = Mode.HYBRID,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Score every page, without a first stage.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say how each page was found.")
+    ] = False,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the best page as PNG, matches marked."),
+    ] = None,
+    filter_flags: FilterFlag = None,
+    filters: FiltersFlag = None,
+    documents: DocumentFlag = None,
+    pages: PagesFlag = None,
+) -> None:
+    where = scope(filter_flags, filters, documents, pages)
+    settings = common.settings()
+    with opened(settings, "search") as octavo:
+        result = octavo.search(
+            query=query,
+            collection=common.collection,
+            top_k=settings.retrieval.top_k if top_k is None else top_k,
+            mode=mode.value,
+            exact=exact,
+            explain=explain,
+            **where,
+        )
+        if heatmap is not None and result["hits"]:
+            best = result["hits"][0]
+            page = octavo.page_png(
+                document=best["document_id"],
+                page_number=best["page_number"],
+                query=query,
+                collection=common.collection,
+                dpi=settings.render.dpi,
+            )
+            write_png(page, heatmap)
+    if common.as_json:
+        output.emit(result)
+        return
+    output.search(result)
+    if explain:
+        output.explanation(result)
+    output.warnings(result.get("warnings", []))
+    output.note(f"{mode.value} search, {result['timings_ms']['total']:.0f} ms")
+
+
+def ask(
+    common: Common,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question.")],
+    mode: ModeFlag = Mode.HYBRID,
+    filter_flags: FilterFlag = None,
+    filters: FiltersFlag = None,
+    documents: DocumentFlag = None,
+    pages: PagesFlag = None,
+) -> None:
+    where = scope(filter_flags, filters, documents, pages)
+    with opened(common.settings(), "ask") as octavo:
+        result = octavo.ask(
+            question=question, collection=common.collection, mode=mode.value, **where
+        )
+    if common.as_json:
+        output.emit(result)
+        return
+    output.ask(result)
+    output.warnings(result.get("warnings", []))
+    output.note(f"\n{result['model_id']}, {result['timings_ms']['total']:.0f} ms")

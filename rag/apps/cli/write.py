@@ -1,0 +1,150 @@
+"""`ingest` and `rm`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rag.apps.cli import output
+from rag.apps.cli.flags import Common, add_command, assignments, opened
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+EXIT_FAILED, EXIT_PARTIAL = 1, 3
+
+
+def register(app: typer.Typer) -> None:
+    add_command(app, ingest, name="ingest", help_text="Read PDFs and folders into a collection.")
+    add_command(app, rm, name="rm", help_text="Delete documents and say what is left of them.")
+
+
+def ingest(
+    common: Common,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="PDFs and folders.")],
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="KEY=VALUE", help="Kept with each page. Repeatable."),
+    ] = None,
+    readers: Annotated[
+        list[str] | None,
+        typer.Option("--readers", metavar="user:ID|group:NAME|*", help="Who may read. Repeatable."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Read and encode again what is unchanged.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="File whose first line opens protected PDFs."
+        ),
+    ] = None,
+) -> int:
+    fixed: dict[str, Any] = {
+        "collection": common.collection,
+        "metadata": dict(assignments(metadata or [], flag="--metadata")),
+        "readers": readers or None,
+        "force": force,
+        "dry_run": dry_run,
+        "password": None if password_file is None else _first_line(password_file),
+    }
+    with opened(common.settings(), "ingest") as octavo, _progress() as progress:
+        # On one terminal the lines go above the bar, which only the bar's own console can do.
+        is_shared = sys.stdout.isatty() and progress.console.is_terminal
+        console = progress.console if is_shared else output.open_console()
+        totals: dict[str, Any] = octavo.ingest(
+            paths=[path.absolute() for path in paths],
+            on_event=_reporter(progress, console, as_json=common.as_json),
+            **fixed,
+        )
+    if common.as_json:
+        output.emit(totals)
+    else:
+        output.totals(totals)
+        output.warnings(totals.get("warnings", []))
+    return exit_code(totals["documents"])
+
+
+def rm(
+    common: Common,
+    documents: Annotated[list[str], typer.Argument(metavar="DOC...", help="Sources or ids.")],
+) -> int:
+    with opened(common.settings(), "rm") as octavo:
+        result = octavo.delete(documents=documents, collection=common.collection)
+    if common.as_json:
+        output.emit(result)
+    else:
+        output.record(result)
+    return EXIT_FAILED if any(result["left"].values()) else 0
+
+
+def exit_code(documents: Mapping[str, int]) -> int:
+    """What an ingest ends with, from the number of documents in each state."""
+    bad = documents.get("failed", 0) + documents.get("refused", 0)
+    partial = documents.get("partial", 0)
+    good = sum(documents.values()) - bad - partial
+    if partial or (good and bad):
+        return EXIT_PARTIAL
+    return 0 if good else EXIT_FAILED
+
+
+def _first_line(path: Path) -> str:
+    from rag.errors import InputError
+
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the password file {path.name!r}: {error}") from error
+
+
+def _reporter(
+    progress: Progress, console: Console, *, as_json: bool
+) -> Callable[[Mapping[str, Any]], None]:
+    task = progress.add_task("reading", total=None)
+
+    def report(event: Mapping[str, Any]) -> None:
+        if event["event"] == "progress":
+            progress.update(
+                task,
+                completed=event["pages_done"],
+                total=event["pages_total"],
+                description=output.clean(event["source"]),
+            )
+        elif as_json:
+            output.emit(event)
+        else:
+            output.ingested(event, console)
+
+    return report
+
+
+def _progress() -> Progress:
+    """Pages done, pages a second and time left, on stderr, while that is a terminal."""
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.text import Text
+
+    class PagesPerSecond(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} pages/s" if task.speed else "", style="dim")
+
+    console = output.open_console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total}", markup=False),
+        PagesPerSecond(),
+        TimeLeft(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+    )

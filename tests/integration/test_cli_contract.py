@@ -1,0 +1,503 @@
+"""The command line's own duties: flags in, exit codes and streams out. The client is a fake."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rag.apps.cli import output
+from rag.apps.cli.app import run
+from rag.apps.cli.write import exit_code
+from rag.errors import NotFound
+
+HIT = {
+    "rank": 1,
+    "document_id": "d1",
+    "source": "report.pdf",
+    "page_number": 2,
+    "score": 21.4,
+    "score_normalized": 0.83,
+    "snippet": "Celtic Sea 90.3",
+    "boxes": [{"box": [72.0, 90.5, 300.2, 101.0], "weight": 0.9}],
+    "scores": {"maxsim": 21.4, "words": 9.1},
+    "width_pt": 595.0,
+    "height_pt": 842.0,
+}
+SEARCH = {
+    "query": "q",
+    "collection": "default",
+    "mode": "hybrid",
+    "exact": False,
+    "hits": [HIT],
+    "stages": [{"name": "fde", "candidates": 1000, "ms": 1.9}],
+    "timings_ms": {"total": 12.3},
+    "encoder": "words@1",
+    "warnings": [{"code": "no_text", "message": "page 5 has no words"}],
+    "explain": {"fused": {"zscore": 1.5}},
+}
+ASK = {
+    "question": "q",
+    "answer": "The Celtic Sea brought EUR 90.3 million [1].",
+    "abstained": False,
+    "model_id": "extractive",
+    "citations": [
+        {
+            "marker": 1,
+            "document_id": "d1",
+            "source": "report.pdf",
+            "page_number": 2,
+            "quote": "Celtic Sea 90.3",
+            "boxes": [],
+            "verified": True,
+        }
+    ],
+    "unsupported": [],
+    "pages": [],
+    "timings_ms": {"total": 40.2},
+    "warnings": [],
+}
+DOCUMENT = {
+    "document_id": "d1",
+    "source": "report.pdf",
+    "state": "partial",
+    "pages": 12,
+    "blank_pages": [3],
+    "no_text_pages": [5, 6, 7],
+    "failed_pages": [{"page_number": 9, "reason": "render_timeout"}],
+    "metadata": {"year": 2024},
+    "readers": [],
+}
+EVENT = {"event": "document", "error": None, "warnings": [], **DOCUMENT}
+REFUSED = EVENT | {
+    "state": "refused",
+    "pages": 0,
+    "blank_pages": [],
+    "no_text_pages": [],
+    "failed_pages": [],
+    "error": {"code": "not_a_pdf", "message": "not a PDF", "next_step": "Give a PDF."},
+}
+
+
+def totals(**documents: int) -> dict[str, Any]:
+    return {
+        "event": "totals",
+        "job_id": "j",
+        "documents": documents,
+        "pages": {"indexed": 10, "blank": 1, "failed": 1},
+        "seconds": 4.0,
+        "encoder": "words@1",
+        "warnings": [],
+    }
+
+
+class FakeOctavo:
+    """Answers from a table and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.commands: list[str] = []
+        self.settings: Any = None
+        self.during_ingest: Callable[[Callable[[dict[str, Any]], None]], None] | None = None
+        self.answers: dict[str, Any] = {
+            "search": SEARCH,
+            "ask": ASK,
+            "ingest": totals(indexed=1),
+            "list_documents": {"documents": [DOCUMENT]},
+            "show": {**DOCUMENT, "page_list": [{"page_number": 1, "state": "indexed"}]},
+            "page_png": {"png": base64.b64encode(b"PNG").decode(), "boxes": [], "width_px": 10},
+            "delete": {"deleted": ["d1"], "left": {"pages": 0, "records": 0}},
+            "status": {"data_dir": "x", "collections": {"default": {"pages": 3}}},
+            "collections": {"collections": [{"name": "default", "documents": 1}]},
+            "doctor": {"usable": True, "missing": []},
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        def method(**arguments: Any) -> Any:
+            on_event = arguments.pop("on_event", None)
+            self.calls.append((name, arguments))
+            if on_event is not None and self.during_ingest is not None:
+                self.during_ingest(on_event)
+            answer = self.answers[name]
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        return method
+
+
+@pytest.fixture
+def octavo(monkeypatch: pytest.MonkeyPatch) -> FakeOctavo:
+    fake = FakeOctavo()
+
+    @contextmanager
+    def connect(settings: Any, *, command: str) -> Iterator[FakeOctavo]:
+        fake.settings = settings
+        fake.commands.append(command)
+        yield fake
+
+    def doctor(settings: Any) -> Any:
+        fake.settings = settings
+        return fake.answers["doctor"]
+
+    client = types.SimpleNamespace(connect=connect, doctor=doctor)
+    monkeypatch.setitem(sys.modules, "rag.apps.client", client)
+    return fake
+
+
+COMMANDS = {
+    "search": ["search", "dividend"],
+    "ask": ["ask", "How much?"],
+    "ingest": ["ingest", "a.pdf"],
+    "list_documents": ["list"],
+    "show": ["show", "report.pdf"],
+    "delete": ["rm", "report.pdf"],
+    "status": ["status"],
+    "collections": ["collections"],
+    "doctor": ["doctor"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_is_the_clients_answer_and_all_that_stands_on_stdout(octavo, capsys, name):
+    assert run([*COMMANDS[name], "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == octavo.answers[name]
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_json_every_command_prints_for_people(octavo, capsys, name):
+    assert run(COMMANDS[name]) == 0
+    out = capsys.readouterr().out
+    assert out.strip()
+    assert not out.lstrip().startswith("{")
+
+
+def test_search_shows_source_page_score_and_words(octavo, capsys):
+    run(["search", "dividend"])
+    out, err = capsys.readouterr()
+    for part in ("report.pdf, page 2", "21.40", "83 %", "Celtic Sea 90.3"):
+        assert part in out
+    assert "warning: page 5 has no words" in err
+
+
+def test_search_without_a_hit_says_so(octavo, capsys):
+    octavo.answers["search"] = SEARCH | {"hits": []}
+    assert run(["search", "dividend"]) == 0
+    assert "No page was found." in capsys.readouterr().out
+
+
+def test_explain_shows_stages_and_the_parts_of_each_score(octavo, capsys):
+    run(["search", "dividend", "--explain"])
+    out = capsys.readouterr().out
+    for part in ("fde", "1000", "maxsim", "9.100", "zscore"):
+        assert part in out
+
+
+def test_ask_shows_the_answer_then_numbered_citations(octavo, capsys):
+    run(["ask", "How much?"])
+    out = capsys.readouterr().out
+    assert out.index("90.3 million") < out.index('[1] report.pdf, page 2: "Celtic Sea 90.3"')
+
+
+def test_list_names_blank_wordless_and_failed_pages(octavo, capsys):
+    run(["list"])
+    out = " ".join(capsys.readouterr().out.split())
+    for part in ("blank 3", "no text 5-7", "failed 9 (render_timeout)", "year=2024"):
+        assert part in out
+
+
+def test_flags_of_search_reach_the_client(octavo):
+    run(
+        shlex.split(
+            "search dividend -k 7 --mode text --exact --explain -c books"
+            " --doc a.pdf --doc b.pdf --pages 3-7 --filter year=2023"
+        )
+    )
+    assert octavo.commands == ["octavo search"]
+    assert octavo.calls == [
+        (
+            "search",
+            {
+                "query": "dividend",
+                "collection": "books",
+                "top_k": 7,
+                "mode": "text",
+                "exact": True,
+                "explain": True,
+                "filters": {"year": 2023},
+                "documents": ["a.pdf", "b.pdf"],
+                "pages": (3, 7),
+            },
+        )
+    ]
+
+
+def test_the_same_filter_key_twice_must_hold_twice(octavo):
+    run(["ask", "q", "--filter", "tag=a", "--filter", "tag=b", "--filters", '{"y": {"$gt": 1}}'])
+    assert octavo.calls[0][1]["filters"] == {
+        "$and": [{"tag": "a"}, {"tag": "b"}, {"y": {"$gt": 1}}]
+    }
+
+
+def test_without_k_the_settings_say_how_many_pages_come_back(octavo, tmp_path):
+    (tmp_path / "s.toml").write_text("[retrieval]\ntop_k = 9\n")
+    run(["search", "q", "--config", str(tmp_path / "s.toml")])
+    assert octavo.calls[0][1]["top_k"] == 9
+
+
+def test_flags_win_over_environment_and_file(octavo, tmp_path, monkeypatch):
+    (tmp_path / "s.toml").write_text('[store]\ndata_dir = "from-file"\nbatch_pages = 3\n')
+    monkeypatch.setenv("OCTAVO_DATA_DIR", "from-environment")
+    run(["status", "--config", str(tmp_path / "s.toml"), "--data-dir", "from-flag"])
+    assert octavo.settings.store.data_dir == Path("from-flag")
+    assert octavo.settings.store.batch_pages == 3
+    run(["status", "--config", str(tmp_path / "s.toml")])
+    assert octavo.settings.store.data_dir == Path("from-environment")
+
+
+def test_flags_of_ingest_reach_the_client(octavo, tmp_path):
+    secret = tmp_path / "password.txt"
+    secret.write_text("open sesame\r\nsecond line\n")
+    run(
+        shlex.split(
+            "ingest 'a b.pdf' /c --metadata year=2024 --metadata 'who=Best Buy'"
+            f" --readers group:finance --force --dry-run --password-file '{secret}'"
+        )
+    )
+    assert octavo.calls == [
+        (
+            "ingest",
+            {
+                "paths": [Path.cwd() / "a b.pdf", Path("/c")],
+                "collection": "default",
+                "metadata": {"year": 2024, "who": "Best Buy"},
+                "readers": ["group:finance"],
+                "force": True,
+                "dry_run": True,
+                "password": "open sesame",
+            },
+        )
+    ]
+
+
+def test_page_and_heatmap_write_the_picture(octavo, tmp_path, capsys):
+    assert run(["page", "report.pdf", "2", "-o", str(tmp_path / "p.png"), "--json"]) == 0
+    assert (tmp_path / "p.png").read_bytes() == b"PNG"
+    assert "png" not in json.loads(capsys.readouterr().out)
+    assert run(["search", "dividend", "--heatmap", str(tmp_path / "h.png")]) == 0
+    assert (tmp_path / "h.png").read_bytes() == b"PNG"
+    assert octavo.calls[-1][1] | {"dpi": 0} == {
+        "document": "d1",
+        "page_number": 2,
+        "query": "dividend",
+        "collection": "default",
+        "dpi": 0,
+    }
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_in_one_line(octavo, tmp_path, capsys):
+    assert run(["page", "report.pdf", "2", "-o", str(tmp_path / "no" / "p.png")]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot write")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ({"indexed": 2}, 0),
+        ({"unchanged": 1, "replaced": 1}, 0),
+        ({}, 1),
+        ({"refused": 1}, 1),
+        ({"failed": 1, "refused": 1}, 1),
+        ({"indexed": 1, "refused": 1}, 3),
+        ({"partial": 1}, 3),
+        ({"partial": 1, "failed": 1}, 3),
+    ],
+)
+def test_ingest_ends_with_the_code_of_what_happened(octavo, states, expected):
+    octavo.answers["ingest"] = totals(**states)
+    assert run(["ingest", "folder"]) == expected == exit_code(states)
+
+
+def test_ingest_json_is_out_as_each_document_is_durable(octavo, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    seen: list[str] = []
+
+    def during(on_event: Callable[[dict[str, Any]], None]) -> None:
+        on_event({"event": "progress", "pages_done": 1, "pages_total": 2, "source": "report.pdf"})
+        on_event(EVENT)
+        seen.append(out.getvalue())
+
+    octavo.during_ingest = during
+    assert run(["ingest", "folder", "--json"]) == 0
+    assert [json.loads(line) for line in seen[0].splitlines()] == [EVENT]
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == [
+        "document",
+        "totals",
+    ]
+
+
+def test_ingest_says_why_a_document_was_refused_and_what_to_do(octavo, capsys):
+    octavo.during_ingest = lambda on_event: on_event(REFUSED)
+    octavo.answers["ingest"] = totals(refused=1)
+    assert run(["ingest", "a.pdf"]) == 1
+    out = capsys.readouterr().out
+    for part in ("refused", "report.pdf", "not a PDF", "next: Give a PDF."):
+        assert part in out
+
+
+def test_rm_fails_when_anything_is_left(octavo):
+    octavo.answers["delete"] = {"deleted": ["d1"], "left": {"pages": 0, "records": 4}}
+    assert run(["rm", "report.pdf"]) == 1
+
+
+def test_doctor_fails_when_the_installation_is_not_usable(octavo):
+    octavo.answers["doctor"] = {"usable": False, "missing": [{"name": "weights"}]}
+    assert run(["doctor"]) == 1
+
+
+USAGE = [
+    ["serch", "x"],
+    ["search"],
+    ["search", "x", "--bogus"],
+    ["search", "x", "-k", "0"],
+    ["search", "x", "-k", "51"],
+    ["search", "x", "--mode", "psychic"],
+    ["search", "x", "--pages", "7-3"],
+    ["search", "x", "--pages", "0"],
+    ["search", "x", "--pages", "three"],
+    ["search", "x", "--filter", "year"],
+    ["search", "x", "--filters", "{year"],
+    ["search", "x", "--filters", "[1]"],
+    ["search", "x", "--filters", '{"year": {"$near": 1}}'],
+    ["search", "x", "--device", "toaster"],
+    ["ingest"],
+    ["ingest", "a.pdf", "--metadata", "=1"],
+    ["ingest", "a.pdf", "--password-file", "no-such-file"],
+    ["page", "a.pdf", "0", "-o", "x.png"],
+    ["page", "a.pdf", "1"],
+    ["rm"],
+]
+
+
+@pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
+def test_a_wrong_flag_is_a_usage_error_before_anything_is_opened(octavo, capsys, arguments):
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert "next: See octavo" in err
+    assert run([*arguments, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err)["error"]["code"] == "usage"
+    assert octavo.commands == []
+
+
+def test_an_error_raised_on_purpose_is_two_lines_and_exit_code_1(octavo, capsys):
+    octavo.answers["search"] = NotFound("no collection 'x'", next_step="Try octavo collections.")
+    assert run(["search", "q"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "error: no collection 'x'\nnext: Try octavo collections.\n",
+    )
+    assert run(["search", "q", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err) == {
+        "error": {
+            "code": "not_found",
+            "message": "no collection 'x'",
+            "next_step": "Try octavo collections.",
+        }
+    }
+
+
+def test_a_fault_of_ours_is_one_line_unless_the_traceback_is_asked_for(octavo, capsys, monkeypatch):
+    octavo.answers["search"] = KeyError("hits")
+    assert run(["search", "q", "--json"]) == 1
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "internal"
+    monkeypatch.setenv("OCTAVO_TRACEBACK", "1")
+    with pytest.raises(KeyError):
+        run(["search", "q"])
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(octavo, capsys):
+    octavo.answers["ingest"] = KeyboardInterrupt()
+    assert run(["ingest", "folder"]) == 130
+    assert capsys.readouterr().err.startswith("error: interrupted\n")
+
+
+def test_words_of_a_document_cannot_steer_the_terminal(octavo, capsys):
+    hostile = "a\x1b[2J\x9b31m\u202egpj.exe\r\nb"
+    octavo.answers["search"] = SEARCH | {"hits": [HIT | {"source": hostile, "snippet": hostile}]}
+    octavo.answers["ask"] = ASK | {"answer": hostile, "abstained": True}
+    octavo.answers["show"] = {"title": hostile}
+    for command in ("search", "ask", "show"):
+        run(COMMANDS[command])
+        out = capsys.readouterr().out
+        assert not {"\x1b", "\x9b", "\u202e", "\r"} & set(out), command
+
+
+def test_a_file_name_that_is_not_utf8_does_not_end_a_listing(octavo, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="utf-8"))
+    octavo.answers["list_documents"] = {"documents": [DOCUMENT | {"source": "a\udce4.pdf"}]}
+    assert run(["list"]) == 0
+    assert run(["list", "--json"]) == 0
+    sys.stdout.flush()
+    assert b"a\\udce4.pdf" in raw.getvalue()
+
+
+def test_page_lists_are_short():
+    assert output.page_list([7, 3, 5, 6]) == "3, 5-7"
+    assert output.page_list([]) == ""
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys; from rag.apps.cli.app import run; code = run(['search', '--help']);"
+        "heavy = {'numpy', 'PIL', 'rag.settings', 'sqlalchemy', 'onnxruntime', 'qdrant_client',"
+        " 'torch', 'pymupdf', 'pypdfium2', 'numba'} & set(sys.modules);"
+        "sys.exit(f'{code} {heavy}' if code or heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_reader_that_has_gone_gets_no_complaint(flags):
+    program = (
+        "import sys, types, contextlib; from rag.apps.cli.app import run;"
+        "sys.modules['rag.apps.client'] = types.SimpleNamespace(connect=lambda s, command:"
+        " contextlib.nullcontext(types.SimpleNamespace(status=lambda: {'rows': [1, 2]})));"
+        "sys.exit(run(['status', *sys.argv[1:]]))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *flags],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
