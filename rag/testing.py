@@ -348,10 +348,11 @@ def _score(
         }
         if not any(weights.values()):
             return None
-        return sum(
+        score: float = sum(
             weight * math.log(1 + (n_records - n_with[term] + 0.5) / (n_with[term] + 0.5))
             for term, weight in weights.items()
         )
+        return score
     page = record.vectors[page_field]
     assert isinstance(page, np.ndarray)
     if page_field is PageField.FDE:

@@ -150,6 +150,28 @@ class ManifestReading(Database):
                 select(versions.c.sha256).where(versions.c.version_id == version_id)
             )
 
+    def bytes_of(self, collection: str, document_id: str) -> set[str]:
+        """SHA-256 of every file that a version of the document was made from."""
+        with self._reading() as connection:
+            return set(
+                connection.scalars(
+                    select(versions.c.sha256)
+                    .where(versions.c.collection == collection)
+                    .where(versions.c.document_id == document_id)
+                )
+            )
+
+    def staging(self, collection: str) -> list[tuple[str, str, str]]:
+        """(document id, source, ingested by) of every version that is being filled."""
+        with self._reading() as connection:
+            found = connection.execute(
+                select(versions.c.document_id, versions.c.source, versions.c.ingested_by)
+                .where(versions.c.collection == collection)
+                .where(versions.c.state == VersionState.STAGING)
+                .order_by(versions.c.source)
+            )
+            return [(row.document_id, row.source, row.ingested_by) for row in found]
+
     def used_bytes(self) -> set[str]:
         """SHA-256 of every file that some version, live or not, was made from."""
         with self._reading() as connection:

@@ -1,0 +1,20 @@
+"""The one way to pages, for reading and for writing: every call says who asks.
+
+The condition of access, and that of visibility, are joined to each request below this line, so a
+face can neither forget them nor ask past them (docs/adr/0007).
+"""
+
+from rag.repository.reading import CollectionReader
+from rag.repository.repository import Repository
+from rag.repository.snapshot import DocumentSummary, PageSummary, Snapshot, StoredPage
+from rag.repository.writing import CollectionWriter
+
+__all__ = [
+    "CollectionReader",
+    "CollectionWriter",
+    "DocumentSummary",
+    "PageSummary",
+    "Repository",
+    "Snapshot",
+    "StoredPage",
+]

@@ -1,0 +1,302 @@
+"""Reading a collection as somebody: nothing else of it exists for them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from rag.errors import BackendError, InputError, NotFound
+from rag.filters import Condition, Filter, parse_filters
+from rag.geometry import FloatArray
+from rag.manifest import Document, Manifest, PageInfo
+from rag.page_store import PageStore
+from rag.page_text import PageText
+from rag.ports import PageIndex
+from rag.repository.snapshot import (
+    DocumentSummary,
+    PageSummary,
+    Snapshot,
+    Snapshots,
+    StoredPage,
+)
+from rag.types import Candidate, Json, PageField, PageRef, Principal, RenderedPage, SparseVector
+
+# A version begun during a search can show up in it, and one replaced during it can be missing;
+# the search is then made again, and after so many tries what was begun meanwhile is left out.
+_TRIES = 3
+
+
+class CollectionReader:
+    """One collection through the eyes of one principal. Thread-safe; made by `Repository.reader`.
+
+    What is foreign and what is missing are told apart nowhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        principal: Principal,
+        collection: str,
+        manifest: Manifest,
+        snapshots: Snapshots,
+        page_store: PageStore,
+        index_for: Callable[[str], PageIndex],
+    ) -> None:
+        self.collection = collection
+        self._principal = principal
+        self._readers = tuple(principal.readers)
+        self._manifest = manifest
+        self._snapshots = snapshots
+        self._page_store = page_store
+        self._index_for = index_for
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever a document of the collection appears, changes or goes."""
+        return self._manifest.visibility(self.collection)[0]
+
+    @property
+    def sees_something(self) -> bool:
+        """Whether there is any document for this principal."""
+        return any(map(self._may_read, self._snapshot().documents.values()))
+
+    # --- documents ------------------------------------------------------------------------------
+    def documents(self) -> list[DocumentSummary]:
+        """All documents, by source; those that failed or were refused too."""
+        snapshot = self._snapshot()
+        return [snapshot.summarize(document) for document in self._permitted(snapshot)]
+
+    def document(self, document_id: str) -> DocumentSummary:
+        """Raises NotFound `unknown_document`."""
+        snapshot = self._snapshot()
+        return snapshot.summarize(self._document(snapshot, document_id))
+
+    def resolve_document(self, name: str) -> str:
+        """The document id that a person means: an id, a source, or a file name.
+
+        Raises:
+            InputError: `ambiguous_document`, listing what it could be.
+            NotFound: `unknown_document`, with near names.
+        """
+        documents = self._permitted(self._snapshot())
+        if any(document.document_id == name for document in documents):
+            return name
+        matches = [document for document in documents if document.source == name] or [
+            document for document in documents if PurePosixPath(document.source).name == name
+        ]
+        if len(matches) > 1:
+            listed = ", ".join(f"{match.source} ({match.document_id})" for match in matches)
+            raise InputError(
+                f"{name!r} could be any of {len(matches)} documents: {listed}",
+                code="ambiguous_document",
+                next_step="Give the id in brackets.",
+            )
+        if not matches:
+            near = difflib.get_close_matches(name, [document.source for document in documents])
+            raise self._unknown_document(name, near)
+        return matches[0].document_id
+
+    def document_features(self) -> list[tuple[str, Json]]:
+        """(document id, features) of every document with a live version, by source."""
+        snapshot = self._snapshot()
+        return [
+            (document.document_id, features)
+            for document in self._permitted(snapshot)
+            if (features := snapshot.features(document)) is not None
+        ]
+
+    # --- searching ------------------------------------------------------------------------------
+    def scope(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        documents: Sequence[str] | None = None,
+        pages: tuple[int, int] | None = None,
+    ) -> Filter:
+        """What the caller narrows a search to; access and visibility are joined to it later.
+
+        Args:
+            filters: as `parse_filters` reads them.
+            documents: names as `resolve_document` takes them; none given means any.
+            pages: first and last page number.
+
+        Raises:
+            InputError: a filter or page range that makes no sense, an ambiguous name.
+            NotFound: an unknown document.
+        """
+        parts: list[Condition | Filter] = []
+        if filters:
+            parts.append(parse_filters(filters))
+        if documents:
+            named = {self.resolve_document(name) for name in documents}
+            parts.append(Condition("document_id", "$in", tuple(sorted(named))))
+        if pages is not None:
+            first, last = pages
+            if not 1 <= first <= last:
+                raise InputError(
+                    f"pages {first}-{last} is no range of pages",
+                    next_step="Pages count from 1; give the first and the last, as in 3-7.",
+                )
+            parts += [Condition("page_number", "$gte", first)]
+            parts += [Condition("page_number", "$lte", last)]
+        return Filter(must=tuple(parts))
+
+    def search_many(
+        self,
+        queries: Sequence[tuple[PageField, FloatArray | SparseVector, int]],
+        scope: Filter | None = None,
+        record_ids: Sequence[str] | None = None,
+    ) -> list[list[Candidate]]:
+        """Several searches, (field, query, limit) each, in one request; see PageIndex."""
+        for _ in range(_TRIES):
+            snapshot, where = self._request(scope)
+            found = self._index_for(self.collection).search_many(
+                queries, where=where, record_ids=record_ids
+            )
+            seen = [[c for c in hits if self._sees(snapshot, c.record_id)] for hits in found]
+            if seen == found and self.generation == snapshot.generation:
+                break
+        return seen
+
+    def ids(self, scope: Filter | None = None) -> list[str]:
+        """Record ids of all pages in the scope, ascending."""
+        snapshot, where = self._request(scope)
+        return [
+            record_id
+            for record_id in self._index_for(self.collection).ids(where)
+            if self._sees(snapshot, record_id)
+        ]
+
+    def n_pages(self, scope: Filter | None = None) -> int:
+        """Pages in the scope that are in the index."""
+        if scope is None or scope == Filter():
+            snapshot = self._snapshot()
+            return sum(snapshot.n_indexed(document) for document in self._permitted(snapshot))
+        return self._index_for(self.collection).count(self._request(scope)[1])
+
+    def vectors(self, record_ids: Sequence[str], page_field: PageField) -> dict[str, FloatArray]:
+        """Stored vectors by record id; a page that is missing or foreign is absent."""
+        snapshot = self._snapshot()
+        seen = [record_id for record_id in record_ids if self._sees(snapshot, record_id)]
+        return self._index_for(self.collection).vectors(seen, page_field)
+
+    # --- pages ----------------------------------------------------------------------------------
+    def pages(self, record_ids: Sequence[str]) -> dict[str, PageSummary]:
+        """What the records are pages of; one that is missing or foreign is absent."""
+        snapshot = self._snapshot()
+        return {
+            record_id: snapshot.pages[record_id]
+            for record_id in record_ids
+            if self._sees(snapshot, record_id)
+        }
+
+    def page(self, document_id: str, page_number: int) -> StoredPage:
+        """Raises NotFound `unknown_document` or `unknown_page`."""
+        ref = PageRef(document_id, page_number)
+        return self.stored_pages([ref])[ref]
+
+    def stored_pages(self, refs: Sequence[PageRef]) -> dict[PageRef, StoredPage]:
+        """Pages with their words. Raises NotFound for the first that is missing or foreign."""
+        for _ in range(_TRIES):
+            found = self._stored_pages(self._snapshot(), refs)
+            if len(found) == len(set(refs)):
+                return found
+        raise BackendError(
+            "a page's words are missing from the manifest",
+            code="manifest_damaged",
+            next_step="Ingest the document again with --force.",
+        )
+
+    def _stored_pages(
+        self, snapshot: Snapshot, refs: Sequence[PageRef]
+    ) -> dict[PageRef, StoredPage]:
+        """Fewer than asked for when a document was replaced since the snapshot was taken."""
+        by_id: dict[str, list[int]] = {}
+        for ref in refs:
+            by_id.setdefault(ref.document_id, []).append(ref.page_number)
+        found: dict[PageRef, StoredPage] = {}
+        for document_id, wanted in by_id.items():
+            document = self._document(snapshot, document_id)
+            infos = {number: self._page_info(snapshot, document, number) for number in wanted}
+            assert document.version_id is not None  # it has pages
+            for number, row in self._manifest.texts(document.version_id, wanted).items():
+                info = infos[number]
+                ref = PageRef(document_id, number)
+                found[ref] = StoredPage(
+                    ref=ref,
+                    source=document.source,
+                    sha256=document.sha256,
+                    version_id=document.version_id,
+                    state=info.state,
+                    no_text=info.no_text,
+                    reason=info.reason,
+                    width_pt=info.width_pt,
+                    height_pt=info.height_pt,
+                    record_id=info.record_id,
+                    text=row.text,
+                    vector_words=row.vector_words,
+                )
+        return found
+
+    def page_texts(self, refs: Sequence[PageRef]) -> dict[PageRef, PageText]:
+        """Raises NotFound for the first page that is missing or foreign."""
+        return {ref: page.text for ref, page in self.stored_pages(refs).items()}
+
+    def page_image(
+        self, ref: PageRef, dpi: float = 150.0, *, max_px: int | None = None
+    ) -> RenderedPage:
+        """Raises NotFound, or DocumentError for a page that cannot be rendered."""
+        snapshot = self._snapshot()
+        document = self._document(snapshot, ref.document_id)
+        self._page_info(snapshot, document, ref.page_number)
+        return self._page_store.page_image(document.sha256, ref.page_number, dpi=dpi, max_px=max_px)
+
+    # --- who may see what -----------------------------------------------------------------------
+    def _snapshot(self) -> Snapshot:
+        return self._snapshots.at(self.collection, self.generation)
+
+    def _request(self, scope: Filter | None) -> tuple[Snapshot, Filter]:
+        """What is visible now, and the filter that holds a request to it."""
+        generation, hidden = self._manifest.visibility(self.collection)
+        must: list[Condition | Filter] = [] if scope is None else [scope]
+        if not self._principal.is_owner:
+            must.append(Condition("readers", "$in", self._readers))
+        must_not = (Condition("version_id", "$in", tuple(hidden)),) if hidden else ()
+        return (
+            self._snapshots.at(self.collection, generation),
+            Filter(must=tuple(must), must_not=must_not),
+        )
+
+    def _may_read(self, document: Document) -> bool:
+        return self._principal.is_owner or any(name in self._readers for name in document.readers)
+
+    def _permitted(self, snapshot: Snapshot) -> list[Document]:
+        return [document for document in snapshot.documents.values() if self._may_read(document)]
+
+    def _sees(self, snapshot: Snapshot, record_id: str) -> bool:
+        page = snapshot.pages.get(record_id)
+        return page is not None and self._may_read(snapshot.documents[page.ref.document_id])
+
+    def _document(self, snapshot: Snapshot, document_id: str) -> Document:
+        document = snapshot.documents.get(document_id)
+        if document is None or not self._may_read(document):
+            raise self._unknown_document(document_id, [])
+        return document
+
+    def _page_info(self, snapshot: Snapshot, document: Document, page_number: int) -> PageInfo:
+        info = snapshot.page_infos(document).get(page_number)
+        if info is None:
+            raise NotFound(
+                f"{document.source} has no page {page_number}",
+                code="unknown_page",
+                next_step=f"It has {document.n_pages} pages, counted from 1.",
+            )
+        return info
+
+    def _unknown_document(self, name: str, near: Sequence[str]) -> NotFound:
+        return NotFound(
+            f"no document {name!r} in collection {self.collection!r}",
+            code="unknown_document",
+            next_step=f"Did you mean {' or '.join(near)}?" if near else "See `octavo list`.",
+        )

@@ -1,0 +1,111 @@
+"""Where readers and writers come from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rag.errors import NotFound
+from rag.manifest import Job, Manifest
+from rag.page_store import PageStore
+from rag.ports import PageIndex
+from rag.repository.reading import CollectionReader
+from rag.repository.snapshot import Snapshots
+from rag.repository.writing import CollectionWriter, free_bytes
+from rag.types import Json, Principal
+
+
+class Repository:
+    """Documents, pages and records of one data folder. Thread-safe.
+
+    Args:
+        manifest: what there is.
+        page_store: the files.
+        index_for: opens the records of a collection, once.
+        free_bytes: of the disk that a folder is on.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        page_store: PageStore,
+        index_for: Callable[[str], PageIndex],
+        *,
+        free_bytes: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self._manifest = manifest
+        self._page_store = page_store
+        self._index_for = index_for
+        self._free_bytes = free_bytes
+        self._snapshots = Snapshots(manifest)
+        # One for all collections: they share the files.
+        self._write_lock = threading.RLock()
+
+    def collections(self, principal: Principal) -> list[str]:
+        """Names of the collections in which the principal may see something."""
+        return [name for name in self._manifest.collections() if self._is_known(principal, name)]
+
+    def ensure_collection(self, name: str, identity: Json) -> None:
+        """See Manifest.ensure_collection; it shows nothing of what the collection holds."""
+        self._manifest.ensure_collection(name, identity)
+
+    def reader(self, principal: Principal, collection: str) -> CollectionReader:
+        """Raises NotFound `unknown_collection`."""
+        self._require_known(principal, collection)
+        return self._reader(principal, collection)
+
+    def writer(self, principal: Principal, collection: str) -> CollectionWriter:
+        """Raises NotFound `unknown_collection` for one that was never ensured."""
+        if self._manifest.identity(collection) is None:
+            raise self._unknown(principal, collection)
+        return CollectionWriter(
+            principal=principal,
+            collection=collection,
+            manifest=self._manifest,
+            page_store=self._page_store,
+            index=self._index_for(collection),
+            lock=self._write_lock,
+            free_bytes=self._free_bytes,
+        )
+
+    def identity(self, principal: Principal, collection: str) -> Json:
+        """What the collection was made with. Raises NotFound `unknown_collection`."""
+        self._require_known(principal, collection)
+        return self._manifest.identity(collection) or {}
+
+    def jobs(self, principal: Principal) -> list[Job]:
+        """Jobs the principal started, all of them for the owner; newest first."""
+        return [
+            job
+            for job in self._manifest.jobs()
+            if principal.is_owner or job.subject == principal.subject
+        ]
+
+    def _reader(self, principal: Principal, collection: str) -> CollectionReader:
+        return CollectionReader(
+            principal=principal,
+            collection=collection,
+            manifest=self._manifest,
+            snapshots=self._snapshots,
+            page_store=self._page_store,
+            index_for=self._index_for,
+        )
+
+    def _is_known(self, principal: Principal, collection: str) -> bool:
+        # For others a collection without a document of theirs is like one that is not there.
+        if self._manifest.identity(collection) is None:
+            return False
+        return principal.is_owner or self._reader(principal, collection).sees_something
+
+    def _require_known(self, principal: Principal, collection: str) -> None:
+        if not self._is_known(principal, collection):
+            raise self._unknown(principal, collection)
+
+    def _unknown(self, principal: Principal, collection: str) -> NotFound:
+        known = self.collections(principal)
+        return NotFound(
+            f"no collection {collection!r}",
+            code="unknown_collection",
+            next_step=f"There are: {', '.join(known)}." if known else "Ingest something first.",
+        )

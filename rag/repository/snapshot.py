@@ -1,0 +1,213 @@
+"""What of a collection is visible at one generation, kept in memory and brought up to date."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from rag.manifest import Document, DocumentState, Manifest, PageInfo, PageState
+from rag.page_text import PageText
+from rag.types import Json, PageRef
+
+
+@dataclass(frozen=True, slots=True)
+class PageSummary:
+    """A page that is in the index, as ranking and display need it, without its words.
+
+    Attributes:
+        prior: score that does not depend on the question.
+        n_pages: of its document.
+    """
+
+    record_id: str
+    ref: PageRef
+    source: str
+    sha256: str
+    version_id: str
+    n_pages: int
+    prior: float
+    width_pt: float
+    height_pt: float
+    no_text: bool
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPage:
+    """One page with its words, whether or not it is in the index.
+
+    Attributes:
+        reason: why a failed page failed.
+        record_id: None for a page that is not in the index.
+        vector_words: (n_patches,) which word of `text` each patch vector stands for.
+    """
+
+    ref: PageRef
+    source: str
+    sha256: str
+    version_id: str
+    state: PageState
+    no_text: bool
+    reason: str
+    width_pt: float
+    height_pt: float
+    record_id: str | None
+    text: PageText
+    vector_words: npt.NDArray[np.int32] | None
+
+
+@dataclass(frozen=True)
+class DocumentSummary:
+    """A document as `list` shows it."""
+
+    document_id: str
+    root: str
+    source: str
+    state: DocumentState
+    n_pages: int
+    blank_pages: tuple[int, ...]
+    no_text_pages: tuple[int, ...]
+    failed_pages: tuple[tuple[int, str], ...]  # page number, reason
+    metadata: Json
+    readers: tuple[str, ...]
+    error: Json | None
+    sha256: str
+    is_repaired: bool
+    created_at: float  # seconds since 1970, UTC
+    updated_at: float
+
+    def as_dict(self) -> Json:
+        return {
+            "document_id": self.document_id,
+            "source": self.source,
+            "state": str(self.state),
+            "pages": self.n_pages,
+            "blank_pages": list(self.blank_pages),
+            "no_text_pages": list(self.no_text_pages),
+            "failed_pages": [
+                {"page_number": number, "reason": reason} for number, reason in self.failed_pages
+            ],
+            "metadata": self.metadata,
+            "readers": list(self.readers),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A live version, never changed: its pages by number, and what retrieval asks of it."""
+
+    infos: Mapping[int, PageInfo]
+    summaries: Mapping[str, PageSummary]  # by record id
+    features: Json
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A collection at one generation; whoever reads it still has to ask who may see what."""
+
+    generation: int
+    documents: Mapping[str, Document]
+    pages: Mapping[str, PageSummary]  # by record id
+    _versions: Mapping[str, _Version] = field(repr=False)
+
+    def page_infos(self, document: Document) -> Mapping[int, PageInfo]:
+        """Every page of the live version by number, blank and failed ones too."""
+        return {} if document.version_id is None else self._versions[document.version_id].infos
+
+    def features(self, document: Document) -> Json | None:
+        """None for a document without a live version."""
+        return None if document.version_id is None else self._versions[document.version_id].features
+
+    def n_indexed(self, document: Document) -> int:
+        """Pages of the document that are in the index."""
+        if document.version_id is None:
+            return 0
+        return len(self._versions[document.version_id].summaries)
+
+    def summarize(self, document: Document) -> DocumentSummary:
+        infos = self.page_infos(document).values()
+        return DocumentSummary(
+            document_id=document.document_id,
+            root=document.root,
+            source=document.source,
+            state=document.state,
+            n_pages=document.n_pages,
+            blank_pages=tuple(i.page_number for i in infos if i.state is PageState.BLANK),
+            no_text_pages=tuple(i.page_number for i in infos if i.no_text),
+            failed_pages=tuple(
+                (i.page_number, i.reason) for i in infos if i.state is PageState.FAILED
+            ),
+            metadata=document.metadata,
+            readers=document.readers,
+            error=document.error,
+            sha256=document.sha256,
+            is_repaired=document.is_repaired,
+            created_at=document.created_at,
+            updated_at=document.updated_at,
+        )
+
+
+class Snapshots:
+    """The newest snapshot of each collection; what did not change is not read again."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._lock = threading.Lock()
+        self._newest: dict[str, Snapshot] = {}
+
+    def at(self, collection: str, generation: int) -> Snapshot:
+        """The collection at this generation or a later one."""
+        with self._lock:
+            held = self._newest.get(collection)
+            if held is None or held.generation < generation:
+                held = self._newest[collection] = self._advance(collection, held)
+            return held
+
+    def _advance(self, collection: str, before: Snapshot | None) -> Snapshot:
+        held = {} if before is None else before._versions
+        state = self._manifest.live_state(collection, have=held.keys())
+        versions = {
+            document.version_id: held.get(document.version_id)
+            or _version(
+                document, state.pages[document.version_id], state.features[document.version_id]
+            )
+            for document in state.documents
+            if document.version_id is not None
+        }
+        pages: dict[str, PageSummary] = {}
+        for version in versions.values():
+            pages |= version.summaries
+        return Snapshot(
+            generation=state.generation,
+            documents={document.document_id: document for document in state.documents},
+            pages=pages,
+            _versions=versions,
+        )
+
+
+def _version(document: Document, infos: tuple[PageInfo, ...], features: Json) -> _Version:
+    assert document.version_id is not None
+    return _Version(
+        infos={info.page_number: info for info in infos},
+        summaries={
+            info.record_id: PageSummary(
+                record_id=info.record_id,
+                ref=PageRef(document.document_id, info.page_number),
+                source=document.source,
+                sha256=document.sha256,
+                version_id=document.version_id,
+                n_pages=document.n_pages,
+                prior=info.prior,
+                width_pt=info.width_pt,
+                height_pt=info.height_pt,
+                no_text=info.no_text,
+            )
+            for info in infos
+            if info.record_id is not None
+        },
+        features=features,
+    )
