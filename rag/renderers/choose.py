@@ -5,6 +5,7 @@ Installed is what can be found, not what imports: imports are left to the readin
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Callable
@@ -32,6 +33,16 @@ def fallback_renderers(name: str) -> list[str]:
     if first == "image":
         return [first]
     return [first, *(other for other in _PDF_READERS if other != first and _is_installed(other))]
+
+
+def load_library(name: str) -> None:
+    """Import what the reader called `name` reads with, which takes a while."""
+    if name == "pymupdf":
+        from rag.renderers.pymupdf_renderer import library
+
+        library()
+    elif name != "image":
+        importlib.import_module(name)
 
 
 def _resolved(name: str) -> str:

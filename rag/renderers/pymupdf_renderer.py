@@ -40,7 +40,7 @@ class PymupdfRenderer:
         )
 
     def words(self, path: Path, page_number: int, *, password: str | None = None) -> PageText:
-        pymupdf = _library()
+        pymupdf = library()
         with self._page(path, page_number, password) as page:
             # Without PRESERVE_LIGATURES: "fi" is two letters, as questions spell it.
             flags = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
@@ -63,7 +63,7 @@ class PymupdfRenderer:
     def render(
         self, path: Path, page_number: int, *, dpi: float, max_px: int, password: str | None = None
     ) -> RenderedPage:
-        pymupdf = _library()
+        pymupdf = library()
         with self._page(path, page_number, password) as page:
             width_pt, height_pt = float(page.rect.width), float(page.rect.height)
             scale = page_frame.px_per_pt(width_pt, height_pt, dpi=dpi, max_px=max_px)
@@ -79,7 +79,7 @@ class PymupdfRenderer:
             self._open_key = None
             if self._open_document is not None:
                 self._open_document.close()
-                _library().TOOLS.store_shrink(100)  # images of the last document
+                library().TOOLS.store_shrink(100)  # images of the last document
             self._open_document = _opened(path, password)
             self._open_key = key
         return self._open_document
@@ -96,7 +96,8 @@ class PymupdfRenderer:
             yield page
 
 
-def _library() -> ModuleType:
+def library() -> ModuleType:
+    """PyMuPDF, quiet, and without the parts that are not used here."""
     if "pymupdf" not in sys.modules:
         hidden = [name for name in _UNWANTED if name not in sys.modules]
         sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "not there"
@@ -107,12 +108,11 @@ def _library() -> ModuleType:
                 del sys.modules[name]
         pymupdf.TOOLS.mupdf_display_errors(False)
         pymupdf.TOOLS.mupdf_display_warnings(False)
-    library: ModuleType = sys.modules["pymupdf"]
-    return library
+    return sys.modules["pymupdf"]
 
 
 def _opened(path: Path, password: str | None) -> Any:
-    pymupdf = _library()
+    pymupdf = library()
     page_frame.require_pdf(path)
     with _translated(path):
         document = pymupdf.open(path, filetype="pdf")

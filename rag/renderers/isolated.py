@@ -1,0 +1,292 @@
+"""Reading files nobody trusts: in processes of their own, with limits of time, memory and pixels.
+
+A failure is a value (`PageFailure`) where a page fails, a DocumentError where a file does; a page
+that hangs or crashes its process costs that page alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pebble
+
+from rag.errors import BackendError, DocumentError
+from rag.ports import PdfInfo, ScannedPage
+from rag.renderers import worker
+from rag.renderers.choose import fallback_renderers
+from rag.renderers.image_renderer import IMAGE_SUFFIXES
+from rag.types import RenderedPage
+
+if TYPE_CHECKING:
+    from rag.settings import RenderSettings  # pydantic, which reading processes do without
+
+_MAX_TIMEOUTS = 2  # of one document; its remaining pages are not tried
+_PAGES_PER_PROCESS = 2000  # then a fresh one: libraries leak
+_MIN_RETRY_S = 1.0
+
+
+@dataclass(frozen=True)
+class PageFailure:
+    """A page that could not be read.
+
+    Attributes:
+        reason: `render_failed`, `render_timeout`, `render_crashed`, `out_of_memory`,
+            `document_too_slow`, or the code of the DocumentError that all readers gave.
+    """
+
+    page_number: int
+    reason: str
+    message: str
+
+
+class IsolatedReader:
+    """Reads documents in worker processes. Use as a context manager; safe for several threads.
+
+    Processes start with the first file and end with the reader, or with the process that holds it.
+    """
+
+    def __init__(self, settings: RenderSettings) -> None:
+        self._settings = settings
+        self._pdf_renderers = tuple(fallback_renderers(settings.renderer))
+        self._pool: Any = None
+        self._pool_lock = threading.Lock()
+
+    def __enter__(self) -> IsolatedReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; reading again starts new ones."""
+        with self._pool_lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            pool.join()
+
+    def open(self, path: Path, *, password: str | None = None) -> PdfInfo:
+        """What the first reader that can open the file says of it.
+
+        Raises:
+            DocumentError: codes of PageRenderer, and `render_timeout`, `render_crashed`,
+                `out_of_memory`.
+        """
+        request = worker.ReadRequest(path, self._renderers_for(path), password)
+        info = self._result(self._started(worker.open_document, request))
+        assert isinstance(info, PdfInfo)
+        return info
+
+    def scan(
+        self,
+        path: Path,
+        page_numbers: Iterable[int],
+        *,
+        password: str | None = None,
+        want_image: bool = False,
+    ) -> Iterator[ScannedPage | PageFailure]:
+        """Read pages, several at a time; they come in the order asked for.
+
+        After two pages that exceeded their time the rest fails as `document_too_slow`, so that one
+        file cannot hold up an ingest.
+
+        Args:
+            path: of the file.
+            page_numbers: from 1.
+            password: of the file.
+            want_image: also render at the settings' dpi.
+        """
+        waiting = iter(page_numbers)
+        running: deque[tuple[int, _Task]] = deque()
+        n_timeouts = 0
+        while n_timeouts < _MAX_TIMEOUTS:
+            # Two a process: one is read while the other's result travels.
+            for number in itertools.islice(waiting, 2 * self._settings.workers - len(running)):
+                request = self._request(path, number, password, want_image=want_image)
+                running.append((number, self._started(worker.scan_page, request)))
+            if not running:
+                return
+            outcome = self._page_outcome(*running.popleft())
+            if isinstance(outcome, PageFailure):
+                n_timeouts += outcome.reason == "render_timeout"
+            yield outcome
+        for _, task in running:
+            task.future.cancel()  # ends the process that hangs on it; no effect where it is done
+        for number, task in running:
+            is_done = task.future.done() and not task.future.cancelled()
+            yield self._page_outcome(number, task) if is_done else self._too_slow(path, number)
+        for number in waiting:
+            yield self._too_slow(path, number)
+
+    def render(
+        self,
+        path: Path,
+        page_number: int,
+        *,
+        dpi: float | None = None,
+        max_px: int | None = None,
+        password: str | None = None,
+    ) -> RenderedPage:
+        """One page as pixels; the settings' dpi and max_px where none are given.
+
+        Raises:
+            DocumentError: as `open`, and `render_failed`.
+        """
+        request = dataclasses.replace(
+            self._request(path, page_number, password),
+            dpi=dpi or self._settings.dpi,
+            max_px=min(max_px or self._settings.max_px, self._settings.max_px),
+        )
+        page = self._result(self._started(worker.render_page, request))
+        assert isinstance(page, RenderedPage)
+        return page
+
+    def _renderers_for(self, path: Path) -> tuple[str, ...]:
+        return ("image",) if path.suffix.lower() in IMAGE_SUFFIXES else self._pdf_renderers
+
+    def _request(
+        self, path: Path, page_number: int, password: str | None, *, want_image: bool = False
+    ) -> worker.PageRequest:
+        return worker.PageRequest(
+            path=path,
+            page_number=page_number,
+            renderers=self._renderers_for(path),
+            dpi=self._settings.dpi,
+            max_px=self._settings.max_px,
+            password=password,
+            want_image=want_image,
+        )
+
+    def _page_outcome(self, page_number: int, task: _Task) -> ScannedPage | PageFailure:
+        try:
+            page = self._result(task)
+        except DocumentError as error:
+            return PageFailure(page_number, error.code, error.message)
+        assert isinstance(page, ScannedPage)
+        return page
+
+    def _too_slow(self, path: Path, page_number: int) -> PageFailure:
+        return PageFailure(
+            page_number,
+            "document_too_slow",
+            f"{_MAX_TIMEOUTS} other pages of {path.name} took longer than "
+            f"{self._settings.page_timeout_s:g} s each; this one was not tried",
+        )
+
+    # --- tasks in processes ---------------------------------------------------------------------
+    def _started(
+        self,
+        function: Callable[[Any], Any],
+        request: worker.ReadRequest,
+        *,
+        timeout_s: float | None = None,
+        n_pools_lost: int = 0,
+    ) -> _Task:
+        timeout_s = timeout_s or self._settings.page_timeout_s
+        with self._pool_lock:
+            if self._pool is None or not self._pool.active:
+                self._pool = self._new_pool()
+            future = self._pool.schedule(function, args=(request,), timeout=timeout_s)
+        return _Task(function, request, future, time.monotonic() + timeout_s, n_pools_lost)
+
+    def _new_pool(self) -> Any:
+        return pebble.ProcessPool(
+            max_workers=self._settings.workers,
+            max_tasks=_PAGES_PER_PROCESS,
+            initializer=worker.start,
+            initargs=(self._pdf_renderers, self._settings.worker_memory_bytes),
+            context=_CleanSpawnContext(),
+        )
+
+    def _result(self, task: _Task) -> Any:
+        """Wait for a task; one whose process ended is given to the next reader."""
+        name = task.request.path.name
+        while True:
+            try:
+                return task.future.result()
+            except TimeoutError as error:
+                raise DocumentError(
+                    f"{name} took longer than {self._settings.page_timeout_s:g} s to read",
+                    code="render_timeout",
+                    next_step="Raise render.page_timeout_s if the file is worth waiting for.",
+                ) from error
+            except pebble.ProcessExpired as error:
+                others = task.request.renderers[1:]
+                left_s = task.deadline_s - time.monotonic()
+                if not others or left_s < _MIN_RETRY_S:
+                    raise DocumentError(
+                        f"reading {name} ended the process that did it", code="render_crashed"
+                    ) from error
+                request = dataclasses.replace(task.request, renderers=others)
+                task = self._started(task.function, request, timeout_s=left_s)
+            except (BrokenProcessPool, CancelledError) as error:
+                # Not this task's doing: an idle process was ended from outside.
+                if task.n_pools_lost:
+                    raise BackendError(
+                        "the processes that read pages do not stay alive",
+                        code="reader_failed",
+                        next_step="Look for memory limits of this machine or container, and at "
+                        "render.worker_memory_bytes.",
+                    ) from error
+                task = self._started(task.function, task.request, n_pools_lost=1)
+
+
+@dataclass(frozen=True)
+class _Task:
+    function: Callable[[Any], Any]
+    request: worker.ReadRequest
+    future: Any  # pebble.ProcessFuture
+    deadline_s: float  # of time.monotonic, for a second try
+    n_pools_lost: int
+
+
+class _CleanProcess(SpawnProcess):
+    """A process that does not run the main module of its parent.
+
+    multiprocessing imports it so that functions of scripts can be called. We call none; importing
+    it costs what the command line imports, and would run a script that has no `__main__` guard.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
+        with _main_left_out(process_obj.name):
+            return SpawnProcess._Popen(process_obj)
+
+
+class _CleanSpawnContext(SpawnContext):
+    Process = _CleanProcess
+
+
+_main_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _main_left_out(process_name: str) -> Iterator[None]:
+    with _main_lock:
+        prepare = spawn.get_preparation_data
+
+        def prepare_without_main(name: str) -> dict[str, Any]:
+            data = prepare(name)
+            if name == process_name:
+                data.pop("init_main_from_name", None)
+                data.pop("init_main_from_path", None)
+            return data
+
+        spawn.get_preparation_data = prepare_without_main
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = prepare
