@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from rag.errors import BackendError, IndexMismatch, InputError
 from rag.manifest.reading import ManifestReading
@@ -256,11 +256,13 @@ class Manifest(ManifestReading):
                     code="incomplete_version",
                     next_step="Ingest the document again: it goes on where it stopped.",
                 )
-            for number, prior in priors.items():
+            if priors:
                 connection.execute(
                     update(pages)
-                    .where(pages.c.version_id == version_id, pages.c.page_number == number)
-                    .values(prior=float(prior))
+                    .where(pages.c.version_id == version_id)
+                    .where(pages.c.page_number == bindparam("number"))
+                    .values(prior=bindparam("score")),
+                    [{"number": n, "score": float(prior)} for n, prior in priors.items()],
                 )
             collection, document_id = version["collection"], version["document_id"]
             connection.execute(

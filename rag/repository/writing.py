@@ -96,13 +96,14 @@ class CollectionWriter:
         if incoming.n_pages < 1:
             raise InputError(f"{incoming.source!r} cannot be staged with {incoming.n_pages} pages")
         with self._lock:
-            unchanged = self.find_unchanged(incoming)
-            if unchanged is not None and not force:
+            unchanged = None if force else self.find_unchanged(incoming)
+            if unchanged is not None:
                 return unchanged
             self._require_space(path.stat().st_size if path.exists() else 0)
             self._page_store.keep_source(path, incoming.sha256)
-            unchanged = self.find_unchanged(incoming)
-            if unchanged is not None and not force:
+            # Asked again: the file alone may have been missing.
+            unchanged = None if force else self.find_unchanged(incoming)
+            if unchanged is not None:
                 return unchanged
             version = self._manifest.begin_version(
                 self.collection, incoming, ingested_by=self._principal.subject
