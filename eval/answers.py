@@ -1,0 +1,178 @@
+"""When to answer and when to abstain: confidences of questions that have an answer against those
+of questions that have none.
+
+A question is answered where its confidence is at least the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from rag.errors import InputError
+
+
+@dataclass(frozen=True)
+class RocPoint:
+    """What one threshold does.
+
+    Attributes:
+        answered: share of the answerable questions that are answered (true positive rate).
+        misled: share of the unanswerable questions that are answered all the same (false positive
+            rate).
+    """
+
+    threshold: float
+    answered: float
+    misled: float
+
+
+@dataclass(frozen=True)
+class Roc:
+    """Every threshold that makes a difference, from answering nothing to answering everything.
+
+    Attributes:
+        auc: chance that an answerable question has more confidence than an unanswerable one, ties
+            counting half; 0.5 is guessing.
+    """
+
+    points: tuple[RocPoint, ...]
+    auc: float
+    n_answerable: int
+    n_unanswerable: int
+
+
+def roc(scores_answerable: Sequence[float], scores_unanswerable: Sequence[float]) -> Roc:
+    """The curve over all thresholds.
+
+    A threshold stands half way between the confidences it separates: on other questions a threshold
+    that equals a confidence seen here would be decided by rounding.
+
+    Raises:
+        InputError: no question on one of the sides, or a confidence that is not finite.
+    """
+    positive = np.asarray(scores_answerable, dtype=np.float64)
+    negative = np.asarray(scores_unanswerable, dtype=np.float64)
+    if not positive.size or not negative.size:
+        raise InputError(
+            "a ROC wants answerable and unanswerable questions, got "
+            f"{positive.size} and {negative.size}"
+        )
+    if not (np.isfinite(positive).all() and np.isfinite(negative).all()):
+        raise InputError("a ROC wants finite confidences")
+    seen = np.unique(np.concatenate([positive, negative]))[::-1]
+    thresholds = [np.inf, *((seen[:-1] + seen[1:]) / 2), -np.inf]
+    points = tuple(
+        RocPoint(
+            threshold=float(threshold),
+            answered=float((positive >= least).mean()),
+            misled=float((negative >= least).mean()),
+        )
+        for threshold, least in zip(thresholds, [np.inf, *seen], strict=True)
+    )
+    # Straight lines between points count a tie half.
+    auc = float(
+        np.trapezoid([point.answered for point in points], [point.misled for point in points])
+    )
+    return Roc(points, auc, int(positive.size), int(negative.size))
+
+
+def choose_threshold(curve: Roc, *, max_misled: float | None = None) -> RocPoint:
+    """The threshold to abstain below.
+
+    Args:
+        curve: from questions that were not used to make the confidence.
+        max_misled: of the thresholds that let no larger share of unanswerable questions through,
+            the one that answers most. None takes the largest difference between the two shares
+            (Youden's J).
+
+    Returns:
+        The point; of equals the higher threshold, which abstains more.
+
+    Raises:
+        InputError: `max_misled` is not a share.
+    """
+    if max_misled is None:
+        return max(curve.points, key=lambda point: point.answered - point.misled)
+    if not 0 <= max_misled <= 1:
+        raise InputError(f"max_misled is a share from 0 to 1, got {max_misled}")
+    allowed = [point for point in curve.points if point.misled <= max_misled]
+    return max(allowed, key=lambda point: point.answered)
+
+
+def roc_text(curve: Roc, *, chosen: RocPoint | None = None, width: int = 51) -> str:
+    """The curve for a terminal: `*` the curve, `.` guessing, `O` the chosen threshold."""
+    height = (width + 1) // 2  # a character is about twice as high as wide
+    grid = [[" "] * width for _ in range(height)]
+
+    def place(misled: float, answered: float, mark: str) -> None:
+        grid[round((1 - answered) * (height - 1))][round(misled * (width - 1))] = mark
+
+    for step in np.linspace(0, 1, width):
+        place(step, step, ".")
+    for misled, answered in _along(curve, 4 * width):
+        place(misled, answered, "*")
+    if chosen is not None:
+        place(chosen.misled, chosen.answered, "O")
+    lines = [f"answered   AUC {curve.auc:.3f}"]
+    lines += [
+        f"{label:>4} |{''.join(row)}".rstrip()
+        for label, row in zip(["1", *[""] * (height - 2), "0"], grid, strict=True)
+    ]
+    lines.append("     +" + "-" * width)
+    lines.append("      0" + "misled".center(width - 2) + "1")
+    if chosen is not None:
+        lines.append(_sentence(curve, chosen))
+    return "\n".join(lines)
+
+
+def roc_png(curve: Roc, path: Path, *, chosen: RocPoint | None = None, side_px: int = 480) -> None:
+    """The curve as an image of `side_px` by `side_px`; the format follows the file's ending."""
+    margin_px = side_px // 10
+    inner_px = side_px - 2 * margin_px
+    image = Image.new("RGB", (side_px, side_px), "white")
+    draw = ImageDraw.Draw(image)
+
+    def at(misled: float, answered: float) -> tuple[float, float]:
+        return margin_px + misled * inner_px, margin_px + (1 - answered) * inner_px
+
+    for tenth in range(11):
+        share = tenth / 10
+        draw.line([at(share, 0), at(share, 1)], fill="#e4e4e4")
+        draw.line([at(0, share), at(1, share)], fill="#e4e4e4")
+    draw.line([at(0, 0), at(1, 1)], fill="#a0a0a0")
+    draw.rectangle([at(0, 1), at(1, 0)], outline="black")
+    path_px = [at(point.misled, point.answered) for point in curve.points]
+    draw.line(path_px, fill="#1f5fbf", width=3, joint="curve")
+    draw.text((margin_px, margin_px * 3 // 4), "answered", fill="black", anchor="lm")
+    draw.text((side_px - margin_px, side_px - margin_px // 2), "misled", fill="black", anchor="rm")
+    title = f"AUC {curve.auc:.3f}"
+    if chosen is not None:
+        x, y = at(chosen.misled, chosen.answered)
+        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill="#c03028")
+        title += f", threshold {chosen.threshold:.3f}"
+    draw.text((side_px // 2, margin_px // 3), title, fill="black", anchor="mm")
+    image.save(path)
+
+
+def _along(curve: Roc, n_points: int) -> list[tuple[float, float]]:
+    """(misled, answered) at even steps along the curve, corners included."""
+    corners = np.array([(point.misled, point.answered) for point in curve.points])
+    # Steps count both ways, so that upright stretches are drawn through as well.
+    walked = np.concatenate([[0.0], np.abs(np.diff(corners, axis=0)).sum(axis=1).cumsum()])
+    steps = np.unique(np.concatenate([np.linspace(0, walked[-1], n_points), walked]))
+    misled = np.interp(steps, walked, corners[:, 0])
+    answered = np.interp(steps, walked, corners[:, 1])
+    return list(zip(misled.tolist(), answered.tolist(), strict=True))
+
+
+def _sentence(curve: Roc, chosen: RocPoint) -> str:
+    return (
+        f"threshold {chosen.threshold:.3f}: answers {chosen.answered:.0%} of "
+        f"{curve.n_answerable} answerable and {chosen.misled:.0%} of {curve.n_unanswerable} "
+        "unanswerable questions"
+    )
