@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from rag.errors import DocumentError
-from rag.geometry import Box
+from rag.geometry import FloatArray
 from rag.page_text import PageText
 
 _HEADER_BYTES = 1024  # leading junk that Acrobat forgives (PDF 32000-1, annex H, note 13)
@@ -155,42 +154,43 @@ class WordColumns:
     """Words as a reader finds them, in reading order; `page_text` makes them clean."""
 
     words: list[str] = field(default_factory=list)
-    boxes: list[Sequence[float]] = field(default_factory=list)  # x0, y0, x1, y1
     lines: list[int] = field(default_factory=list)
     sizes_pt: list[float] = field(default_factory=list)
     bold: list[bool] = field(default_factory=list)
 
-    def add(
-        self, word: str, box: Sequence[float], *, line: int, size_pt: float, bold: bool
-    ) -> None:
+    def add(self, word: str, *, line: int, size_pt: float, bold: bool) -> None:
         self.words.append(word)
-        self.boxes.append(box)
         self.lines.append(line)
         self.sizes_pt.append(size_pt)
         self.bold.append(bold)
 
-    def page_text(self, width_pt: float, height_pt: float) -> PageText:
+    def page_text(self, boxes: FloatArray, *, width_pt: float, height_pt: float) -> PageText:
         """Without invisible characters, boxes clipped to the page, words off the page left out.
 
         Args:
-            width_pt: of the page; the boxes are in its frame.
+            boxes: (n_words, 4) in the frame of the page.
+            width_pt: of the page.
             height_pt: of the page.
         """
-        page = Box(0.0, 0.0, width_pt, height_pt)
-        kept = WordColumns()
-        for word, corners, line, size_pt, bold in zip(
-            self.words, self.boxes, self.lines, self.sizes_pt, self.bold, strict=True
-        ):
-            clean = _INVISIBLE.sub("", word).translate(_LIGATURES)
-            box = Box(*corners).intersection(page)
-            if clean and not clean.isspace() and not box.is_empty and math.isfinite(sum(corners)):
-                kept.add(clean, box, line=line, size_pt=size_pt, bold=bold)
-        if not kept.words:
+        if not self.words:
             return PageText.empty()
+        words = [_clean(word) for word in self.words]
+        page = np.array([width_pt, height_pt, width_pt, height_pt], np.float32)
+        clipped = np.clip(boxes.astype(np.float32), 0.0, page)
+        shows = np.isfinite(clipped).all(axis=1)
+        shows &= (clipped[:, 0] < clipped[:, 2]) & (clipped[:, 1] < clipped[:, 3])
+        shows &= np.array([bool(word) for word in words])
+        kept = np.flatnonzero(shows)
         return PageText(
-            tuple(kept.words),
-            np.asarray(kept.boxes, np.float32),
-            np.asarray(kept.lines, np.int32),
-            np.asarray(kept.sizes_pt, np.float32),
-            np.asarray(kept.bold, np.bool_),
+            tuple(words[index] for index in kept),
+            clipped[kept],
+            np.asarray(self.lines, np.int32)[kept],
+            np.asarray(self.sizes_pt, np.float32)[kept],
+            np.asarray(self.bold, np.bool_)[kept],
         )
+
+
+def _clean(word: str) -> str:
+    if word.isascii() and word.isprintable():
+        return word
+    return _INVISIBLE.sub("", word).translate(_LIGATURES).strip()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from rag.errors import DocumentError
@@ -68,15 +69,18 @@ class Pdf2imageRenderer:
                 timeout=self._timeout_s,
             )
         columns = page_frame.WordColumns()
+        boxes: list[list[float]] = []
         line = -1
         for found in _LINE_OR_WORD.finditer(done.stdout.decode("utf-8", "replace")):
             if found[5] is None:
                 line += 1
             else:
-                box = tuple(float(found[group]) for group in range(1, 5))
+                boxes.append([float(found[group]) for group in range(1, 5)])
                 word = html.unescape(found[5])
-                columns.add(word, box, line=max(line, 0), size_pt=0.0, bold=False)
-        return columns.page_text(width_pt, height_pt)
+                columns.add(word, line=max(line, 0), size_pt=0.0, bold=False)
+        return columns.page_text(
+            np.array(boxes, np.float32).reshape(-1, 4), width_pt=width_pt, height_pt=height_pt
+        )
 
     def render(
         self, path: Path, page_number: int, *, dpi: float, max_px: int, password: str | None = None

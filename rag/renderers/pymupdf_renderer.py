@@ -9,9 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from rag.errors import DocumentError
+from rag.geometry import FloatArray
 from rag.page_text import PageText
 from rag.ports import PdfInfo
 from rag.renderers import page_frame
@@ -45,20 +48,23 @@ class PymupdfRenderer:
             # Without PRESERVE_LIGATURES: "fi" is two letters, as questions spell it.
             flags = pymupdf.TEXT_PRESERVE_WHITESPACE | pymupdf.TEXT_MEDIABOX_CLIP
             text = page.get_textpage(flags=flags)
+            found = page.get_text("words", textpage=text)
+            boxes = np.array([word[:4] for word in found]).reshape(-1, 4)
             columns = page_frame.WordColumns()
-            spans = _spans(page.get_text("dict", textpage=text))
-            numbers: dict[tuple[int, int], int] = {}
-            for x0, y0, x1, y1, word, block, line, _ in page.get_text("words", textpage=text):
-                box = pymupdf.Rect(x0, y0, x1, y1) * page.rotation_matrix
-                span = _span_at(spans.get((block, line), []), (x0 + x1) / 2, (y0 + y1) / 2)
+            lines = _Lines(page.get_text("dict", textpage=text))
+            for x0, y0, x1, y1, word, block, line, _ in found:
+                number, span = lines.at((block, line), (x0 + x1) / 2, (y0 + y1) / 2)
                 columns.add(
                     word,
-                    tuple(box),
-                    line=numbers.setdefault((block, line), len(numbers)),
-                    size_pt=float(span["size"]) if span else 0.0,
+                    line=number,
+                    size_pt=span["size"] if span else 0.0,
                     bold=bool(span and span["flags"] & _BOLD),
                 )
-            return columns.page_text(page.rect.width, page.rect.height)
+            return columns.page_text(
+                _turned(boxes, page.rotation_matrix),
+                width_pt=page.rect.width,
+                height_pt=page.rect.height,
+            )
 
     def render(
         self, path: Path, page_number: int, *, dpi: float, max_px: int, password: str | None = None
@@ -141,19 +147,57 @@ def _translated(path: Path, page_number: int | None = None) -> Iterator[None]:
         raise page_frame.page_failed(path, page_number, reason) from error
 
 
-def _spans(page: dict[str, Any]) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    """The font runs of every (block, line)."""
-    return {
-        (block["number"], number): line["spans"]
-        for block in page["blocks"]
-        for number, line in enumerate(block.get("lines", ()))
-    }
+def _turned(boxes: npt.NDArray[np.float64], matrix: Any) -> FloatArray:
+    """(n, 4) boxes of the page before /Rotate, in the frame after it."""
+    turn = np.array([[matrix.a, matrix.b], [matrix.c, matrix.d]])
+    corners = boxes.reshape(-1, 2, 2) @ turn + np.array([matrix.e, matrix.f])  # (n, 2, 2)
+    return np.hstack([corners.min(axis=1), corners.max(axis=1)]).astype(np.float32)
 
 
-def _span_at(spans: list[dict[str, Any]], x: float, y: float) -> dict[str, Any] | None:
-    """The run of a line that the middle of a word stands in, or the line's first."""
-    for span in spans if len(spans) > 1 else ():
-        x0, y0, x1, y1 = span["bbox"]
-        if x0 <= x <= x1 and y0 <= y <= y1:
-            return span
-    return spans[0] if spans else None
+class _Lines:
+    """MuPDF's lines, joined to the lines that people see.
+
+    MuPDF ends a line at every wide gap, so that a table's row comes as one line a cell. Lines that
+    follow each other, side by side on one baseline, get one number.
+    """
+
+    def __init__(self, page: dict[str, Any]) -> None:
+        self._spans: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        self._numbers: dict[tuple[int, int], int] = {}
+        number, before = -1, None
+        for block in page["blocks"]:
+            for index, line in enumerate(block.get("lines", ())):
+                if before is None or not _continues(before, line):
+                    number += 1
+                before = line
+                self._spans[block["number"], index] = line["spans"]
+                self._numbers[block["number"], index] = number
+
+    def at(self, key: tuple[int, int], x: float, y: float) -> tuple[int, dict[str, Any] | None]:
+        """Number of the line (block, line), and its font run at a point, or its first."""
+        spans = self._spans.get(key, [])
+        for span in spans if len(spans) > 1 else ():
+            x0, y0, x1, y1 = span["bbox"]
+            if x0 <= x <= x1 and y0 <= y <= y1:
+                return self._numbers[key], span
+        return self._numbers.get(key, 0), spans[0] if spans else None
+
+
+def _continues(before: dict[str, Any], line: dict[str, Any]) -> bool:
+    """Whether a line starts right of where another ends, with half of their heights in common."""
+    if before["dir"] != line["dir"]:
+        return False
+    start, end = _along_and_across(before)
+    next_start, next_end = _along_and_across(line)
+    common = min(end[1], next_end[1]) - max(start[1], next_start[1])
+    lower = min(end[1] - start[1], next_end[1] - next_start[1])
+    return next_start[0] >= end[0] - 1.0 and common > 0.5 * lower
+
+
+def _along_and_across(line: dict[str, Any]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A line's box as (least, greatest), each (along, across) its direction of writing."""
+    x0, y0, x1, y1 = line["bbox"]
+    dx, dy = line["dir"]
+    along = (x0 * dx + y0 * dy, x1 * dx + y1 * dy)
+    across = (y0 * dx - x0 * dy, y1 * dx - x1 * dy)
+    return (min(along), min(across)), (max(along), max(across))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rag.errors import DocumentError
+from rag.geometry import FloatArray
 from rag.page_text import PageText
 from rag.ports import PdfInfo
 from rag.renderers import page_frame
@@ -19,7 +22,7 @@ from rag.types import RenderedPage
 
 _HYPHENS = (0x02, 0xFFFE)  # what PDFium puts where a line ends in a hyphen, instead of a new line
 _BOLD_WEIGHT = 600
-_BOLD_NAMES = ("bold", "black", "heavy")
+_BOLD_NAMES = (b"bold", b"black", b"heavy")
 _FORCE_BOLD = 1 << 18  # font descriptor flag, PDF 32000-1, table 123
 
 
@@ -140,28 +143,48 @@ def _translated(path: Path, page_number: int | None = None) -> Iterator[None]:
 
 
 def _page_text(page: Any, text: Any) -> PageText:
-    import pypdfium2.raw as pdfium
-
-    n_chars = text.count_chars()
-    codes = [pdfium.FPDFText_GetUnicode(text, index) for index in range(n_chars)]
+    codes = _codes(text)
     columns = page_frame.WordColumns()
-    place = _PageFrame(page)
+    boxes: list[tuple[float, float, float, float]] = []
+    ends = _CharReader(text)
     line = 0
     start = 0
-    for index in range(n_chars + 1):
-        code = codes[index] if index < n_chars else 0x20
+    for index, code in enumerate([*codes, 0x20]):
         is_hyphen = code in _HYPHENS
         if not (is_hyphen or chr(code).isspace()):
             continue
-        word = _joined(codes[start:index]) + ("-" if is_hyphen else "")
         if start < index:
-            size_pt, bold = _font(text, start)
-            box = place.box(_char_boxes(text, start, index))
-            columns.add(word, box, line=line, size_pt=size_pt, bold=bold)
+            word = _joined(codes[start:index]) + ("-" if is_hyphen else "")
+            size_pt, bold = ends.font(start)
+            columns.add(word, line=line, size_pt=size_pt, bold=bold)
+            # Words do not bend: the first and last character tell the box.
+            first, last = ends.box(start), ends.box(index - 1)
+            boxes.append(
+                (
+                    min(first[0], last[0]),
+                    min(first[1], last[1]),
+                    max(first[2], last[2]),
+                    max(first[3], last[3]),
+                )
+            )
         if is_hyphen or code in (0x0A, 0x0D):
             line += 1
         start = index + 1
-    return columns.page_text(*page.get_size())
+    width_pt, height_pt = page.get_size()
+    shown = _in_page_frame(np.array(boxes).reshape(-1, 4), page)
+    return columns.page_text(shown, width_pt=width_pt, height_pt=height_pt)
+
+
+def _codes(text: Any) -> list[int]:
+    """The code of every character; codes outside of Unicode are replaced."""
+    import pypdfium2.raw as pdfium
+
+    n_chars = text.count_chars()
+    whole = text.get_text_range() if n_chars else ""
+    if len(whole) == n_chars:  # else some character has no code, and counting goes astray
+        return [ord(char) for char in whole]
+    codes = (pdfium.FPDFText_GetUnicode(text, index) for index in range(n_chars))
+    return [code if code <= sys.maxunicode else 0xFFFD for code in codes]
 
 
 def _joined(codes: list[int]) -> str:
@@ -172,56 +195,56 @@ def _joined(codes: list[int]) -> str:
     return word.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _char_boxes(text: Any, start: int, end: int) -> np.ndarray[Any, Any]:
-    """(n_chars, 4) left, bottom, right, top in PDF user space; as high as the font's line."""
-    import pypdfium2.raw as pdfium
+class _CharReader:
+    """What PDFium tells of single characters, into memory that is used again."""
 
-    boxes = np.zeros((end - start, 4))
-    loose = pdfium.FS_RECTF()
-    for row, index in enumerate(range(start, end)):
-        pdfium.FPDFText_GetLooseCharBox(text, index, loose)
-        box = (loose.left, loose.bottom, loose.right, loose.top)
-        if box[0] >= box[2] or box[1] >= box[3]:  # a font that does not tell its height
-            box = text.get_charbox(index)
-        boxes[row] = box
-    return boxes
+    def __init__(self, text: Any) -> None:
+        import pypdfium2.raw
+
+        self._pdfium = pypdfium2.raw
+        self._text = text
+        self._loose = self._pdfium.FS_RECTF()
+        self._matrix = self._pdfium.FS_MATRIX()
+        self._flags = ctypes.c_int(0)
+        self._name = ctypes.create_string_buffer(128)
+
+    def box(self, index: int) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top in PDF user space; as high as the font's line."""
+        loose = self._loose
+        self._pdfium.FPDFText_GetLooseCharBox(self._text, index, loose)
+        if loose.left < loose.right and loose.bottom < loose.top:
+            return loose.left, loose.bottom, loose.right, loose.top
+        left, bottom, right, top = self._text.get_charbox(index)  # the font tells no height
+        return left, bottom, right, top
+
+    def font(self, index: int) -> tuple[float, bool]:
+        """Size in points as shown, and boldness."""
+        text, pdfium, matrix = self._text, self._pdfium, self._matrix
+        pdfium.FPDFText_GetMatrix(text, index, matrix)
+        size_pt = pdfium.FPDFText_GetFontSize(text, index) * math.hypot(matrix.c, matrix.d)
+        pdfium.FPDFText_GetFontInfo(text, index, self._name, len(self._name), self._flags)
+        name = self._name.value.lower()
+        bold = (
+            any(part in name for part in _BOLD_NAMES)
+            or bool(self._flags.value & _FORCE_BOLD)
+            or pdfium.FPDFText_GetFontWeight(text, index) >= _BOLD_WEIGHT
+        )
+        return size_pt, bold
 
 
-def _font(text: Any, index: int) -> tuple[float, bool]:
-    """Size in points as shown, and boldness, of one character."""
-    import pypdfium2.raw as pdfium
+def _in_page_frame(boxes: npt.NDArray[np.float64], page: Any) -> FloatArray:
+    """From PDF user space (y upwards, before /Rotate) to the frame of the shown page.
 
-    matrix = pdfium.FS_MATRIX()
-    pdfium.FPDFText_GetMatrix(text, index, matrix)
-    size_pt = pdfium.FPDFText_GetFontSize(text, index) * math.hypot(matrix.c, matrix.d)
-    flags = ctypes.c_int(0)
-    name = ctypes.create_string_buffer(128)
-    pdfium.FPDFText_GetFontInfo(text, index, name, len(name), flags)
-    lowered = name.value.decode("utf-8", "replace").lower()
-    bold = (
-        pdfium.FPDFText_GetFontWeight(text, index) >= _BOLD_WEIGHT
-        or any(part in lowered for part in _BOLD_NAMES)
-        or bool(flags.value & _FORCE_BOLD)
-    )
-    return size_pt, bold
-
-
-class _PageFrame:
-    """From PDF user space (y upwards, before /Rotate) to the frame of the shown page."""
-
-    def __init__(self, page: Any) -> None:
-        self._rotation = int(page.get_rotation())
-        self._visible = page.get_bbox()  # left, bottom, right, top
-
-    def box(self, boxes: np.ndarray[Any, Any]) -> tuple[float, float, float, float]:
-        """Around (n, 4) boxes of left, bottom, right, top."""
-        left, bottom, right, top = self._visible
-        x0, y0 = boxes[:, 0].min(), boxes[:, 1].min()
-        x1, y1 = boxes[:, 2].max(), boxes[:, 3].max()
-        turned = {
-            0: (x0 - left, top - y1, x1 - left, top - y0),
-            90: (y0 - bottom, x0 - left, y1 - bottom, x1 - left),
-            180: (right - x1, y0 - bottom, right - x0, y1 - bottom),
-            270: (top - y1, right - x1, top - y0, right - x0),
-        }[self._rotation]
-        return (float(turned[0]), float(turned[1]), float(turned[2]), float(turned[3]))
+    Args:
+        boxes: (n, 4) left, bottom, right, top.
+        page: whose crop box and rotation count.
+    """
+    left, bottom, right, top = page.get_bbox()
+    x0, y0, x1, y1 = boxes.T
+    turned = {
+        0: (x0 - left, top - y1, x1 - left, top - y0),
+        90: (y0 - bottom, x0 - left, y1 - bottom, x1 - left),
+        180: (right - x1, y0 - bottom, right - x0, y1 - bottom),
+        270: (top - y1, right - x1, top - y0, right - x0),
+    }[page.get_rotation()]
+    return np.stack(turned, axis=1).astype(np.float32)
