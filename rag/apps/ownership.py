@@ -18,9 +18,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from pydantic import BaseModel, ConfigDict
 
 from rag import errors
 from rag.errors import BackendError, ConfigError, DataFolderBusy, RagError
@@ -41,9 +43,10 @@ _TRIES = 10
 _PING = "ping"  # answered without the handler
 
 
-@dataclass(frozen=True)
-class OwnerInfo:
+class OwnerInfo(BaseModel):
     """Who owns a data folder; `socket` is empty until the owner serves."""
+
+    model_config = ConfigDict(frozen=True)
 
     pid: int
     host: str
@@ -97,7 +100,9 @@ class FolderLock:
         before = read_owner(self.folder)
         if before is not None:
             _remove_socket(before.socket)  # of an owner that was killed
-        me = OwnerInfo(os.getpid(), socket.gethostname(), command, time.time())
+        me = OwnerInfo(
+            pid=os.getpid(), host=socket.gethostname(), command=command, started_at=time.time()
+        )
         _note_owner(self.folder, me)
         return True
 
@@ -122,15 +127,14 @@ class FolderLock:
 def read_owner(folder: Path) -> OwnerInfo | None:
     """Who owns, or owned, the folder; None where nothing readable is noted."""
     try:
-        noted = json.loads((folder / _OWNER_FILE).read_text(encoding="utf-8"))
-        return OwnerInfo(**noted)
-    except (OSError, ValueError, TypeError):
+        return OwnerInfo.model_validate_json((folder / _OWNER_FILE).read_bytes())
+    except (OSError, ValueError):
         return None
 
 
 def _note_owner(folder: Path, owner: OwnerInfo) -> None:
     written = folder / f"{_OWNER_FILE}.part"
-    written.write_text(json.dumps(asdict(owner)), encoding="utf-8")
+    written.write_text(owner.model_dump_json(), encoding="utf-8")
     written.replace(folder / _OWNER_FILE)
 
 
@@ -167,7 +171,7 @@ def serve_requests(folder: Path, handler: Handler) -> RequestServer:
     owner = read_owner(folder)
     assert owner is not None, "only the holder of the lock serves"
     server = RequestServer(handler)
-    _note_owner(folder, replace(owner, socket=str(server.path)))
+    _note_owner(folder, owner.model_copy(update={"socket": str(server.path)}))
     return server
 
 
@@ -180,7 +184,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.handler = handler
         super().__init__(path, _Request)
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - theirs
         # The other side went away; whatever it asked for is done or not, as if nobody had waited.
         _log.info("a request over the socket was cut short", exc_info=True)
 
@@ -212,7 +216,7 @@ def _outcome(handler: Handler, line: bytes) -> Json:
         json.dumps(result)
     except RagError as error:
         return {"error": {"type": type(error).__name__, **error.as_dict()}}
-    except Exception:
+    except Exception:  # noqa: BLE001 - a handler's fault must not leave the other side waiting
         # What went wrong is for the owner's log; the other side learns that it did.
         _log.exception("a request over the socket failed")
         return {
@@ -232,7 +236,7 @@ def _private_folder() -> Path:
     if len(os.fsencode(folder / "socket")) <= _LONGEST_SOCKET_PATH:
         return folder
     folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir="/tmp"))  # noqa: S108 - private, 0700
+    return Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir="/tmp"))
 
 
 def _remove_socket(path: str) -> None:
@@ -367,9 +371,13 @@ def run_or_ask(
     An owner that goes away before it took the request on is no owner: we try to be the next.
 
     Args:
-        folder, command, wait_s: see acquire_or_connect.
+        folder: see acquire_or_connect.
+        command: see acquire_or_connect.
         run: does it as the owner, who is closed afterwards.
-        method, params, timeout_s: the same thing as a request; see call_owner.
+        method: the same thing as a request; see call_owner.
+        params: of the request.
+        timeout_s: for the owner's answer.
+        wait_s: see acquire_or_connect.
 
     Raises:
         OwnerGone: the owner stopped in the middle of it.
