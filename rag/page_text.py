@@ -16,6 +16,11 @@ import numpy.typing as npt
 from rag.errors import ShapeError
 from rag.geometry import Box, FloatArray, as_boxes, union
 
+_FIRST_LINES = 3
+_HEADING_WORDS = 60
+_HEADING_LINE_WORDS = 25  # a longer line is running text, however it is set
+_LARGER_TYPE = 1.15
+
 
 @dataclass(frozen=True)
 class PageText:
@@ -112,3 +117,29 @@ class PageText:
         lines = column("<i4", n).astype(np.int32)
         sizes_pt = column("<f4", n).astype(np.float32)
         return cls(words, boxes, lines, sizes_pt, column("u1", n).astype(np.bool_))
+
+
+def heading_spans(text: PageText) -> list[tuple[int, int]]:
+    """Lines that say what a page is about: its first lines, and those that stand out in type.
+
+    Returns:
+        (start, end) word indices a line, at most about `_HEADING_WORDS` words in all.
+    """
+    known = text.sizes_pt[text.sizes_pt > 0]
+    body_size = float(np.median(known)) if len(known) else 0.0
+    mostly_bold = bool(text.bold.mean() > 0.5) if len(text) else False
+    spans: list[tuple[int, int]] = []
+    n_words = 0
+    for number, (start, end) in enumerate(text.line_spans):
+        has_word = any(sum(map(str.isalpha, word)) >= 2 for word in text.words[start:end])
+        if not has_word or end - start > _HEADING_LINE_WORDS:
+            continue
+        stands_out = (bool(text.bold[start:end].all()) and not mostly_bold) or float(
+            text.sizes_pt[start:end].max()
+        ) > _LARGER_TYPE * body_size > 0
+        if number < _FIRST_LINES or stands_out:
+            spans.append((start, end))
+            n_words += end - start
+            if n_words >= _HEADING_WORDS:
+                break
+    return spans

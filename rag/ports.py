@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from rag.filters import Filter
 from rag.geometry import FloatArray
@@ -108,6 +109,7 @@ class EncodedPage:
     """A page as vectors; every part is empty (0 rows) for a page the encoder sees nothing on."""
 
     patches: MultiVector  # (n, dim) unit rows, with boxes
+    patch_words: npt.NDArray[np.int32] | None  # (n,) word of the page's text each row stands for
     dense: FloatArray  # (n_windows, dense_dim) unit rows
     headings: MultiVector  # (n, dim) unit rows, with boxes
 

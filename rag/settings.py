@@ -64,16 +64,32 @@ class StoreSettings(Section):
     batch_pages: int = Field(64, ge=1, le=4096, description="Pages made durable at a time.")
 
 
+class LegWeights(Section):
+    """What each leg's z-score counts for in the fused score (docs/adr/0009-fusion.md)."""
+
+    words: float = Field(1.0, ge=0, description="BM25 over the page's words.")
+    dense: float = Field(1.0, ge=0, description="Best window's pooled vector.")
+    patches: float = Field(0.5, ge=0, description="MaxSim over the page's vectors.")
+    heading_words: float = Field(0.5, ge=0, description="BM25 over headings.")
+    headings: float = Field(0.5, ge=0, description="MaxSim over headings.")
+    document: float = Field(2.0, ge=0, description="How well the document fits the question.")
+    prior: float = Field(0.75, ge=0, description="Page prior: figures repeated elsewhere, as log.")
+
+
 class RetrievalSettings(Section):
-    """Which pages are scored, and how the legs are weighted (docs/adr/0006)."""
+    """Which pages are scored, and how the legs are weighted."""
 
     top_k: int = Field(5, ge=1, le=50, description="Pages that come back.")
-    candidates: int = Field(200, ge=1, description="Pages the FDE stage hands to MaxSim.")
+    candidates: int = Field(200, ge=1, description="Pages the FDE stage hands to exact MaxSim.")
+    leg_candidates: int = Field(100, ge=1, description="Pages every other leg hands on.")
+    top_documents: int = Field(3, ge=0, description="Best-fitting documents searched once more.")
+    document_candidates: int = Field(150, ge=1, description="Pages a leg hands on from those.")
     scan_pages: int = Field(
-        400, ge=0, description="Below so many permitted pages every page gets exact MaxSim."
+        200, ge=0, description="Up to so many pages in scope, all of them are scored."
     )
-    rrf_k: int = Field(60, ge=1, description="Reciprocal rank fusion constant.")
     fusion: Literal["zscore", "rrf"] = Field("zscore", description="How the legs are joined.")
+    rrf_k: int = Field(60, ge=1, description="Reciprocal rank fusion constant.")
+    weights: LegWeights = LegWeights()
 
 
 class AnswerSettings(Section):

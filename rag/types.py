@@ -90,7 +90,6 @@ class PageField(StrEnum):
     DENSE = "dense"
     HEADINGS = "headings"
     WORDS = "words"
-    BIGRAMS = "bigrams"
     HEADING_WORDS = "heading_words"
 
 

@@ -1,0 +1,397 @@
+"""The read path: a question in, ranked pages out.
+
+Every leg (words, headings, dense windows, FDE) hands on its best pages; the documents that fit the
+question best are searched once more; all legs, exact MaxSim among them, then score the union, and
+the z-scores are summed with the document's score and the page's prior.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+
+from rag.errors import InputError
+from rag.filters import Condition, Filter
+from rag.geometry import FloatArray
+from rag.highlight import highlight
+from rag.ports import EncodedQuery, PageEncoder
+from rag.repository import CollectionReader, PageSummary
+from rag.scoring.document import DocumentFeatures, DocumentScorer
+from rag.scoring.fde import FdeEncoder
+from rag.scoring.fusion import aligned, ranked, reciprocal_rank_fusion, weighted_zscore_sum, zscore
+from rag.scoring.lexical import content_terms, query_vector
+from rag.settings import RetrievalSettings
+from rag.types import Json, PageField, PageHit, PageRef, PageWarning, SparseVector, StageReport
+
+Legs = dict[str, dict[str, float]]  # leg name -> record id -> score
+Query = FloatArray | SparseVector
+
+
+class Mode(StrEnum):
+    """`visual`: exact MaxSim over page vectors alone; `text`: words alone; `hybrid`: all legs."""
+
+    HYBRID = "hybrid"
+    VISUAL = "visual"
+    TEXT = "text"
+
+
+_FIELDS = {
+    Mode.VISUAL: (PageField.PATCHES,),
+    Mode.TEXT: (PageField.WORDS, PageField.HEADING_WORDS),
+    Mode.HYBRID: (
+        PageField.WORDS,
+        PageField.DENSE,
+        PageField.PATCHES,
+        PageField.HEADING_WORDS,
+        PageField.HEADINGS,
+    ),
+}
+# The names under which raw scores are shown.
+_SHOWN = {PageField.PATCHES.value: "maxsim"}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """`query` is what was asked as vectors, for whoever reads the pages next."""
+
+    hits: tuple[PageHit, ...]
+    mode: Mode
+    exact: bool
+    stages: tuple[StageReport, ...]
+    query: EncodedQuery
+    warnings: tuple[PageWarning, ...] = ()
+    explanation: Json | None = None
+
+
+@dataclass
+class _Stages:
+    reports: list[StageReport] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[list[int]]:
+        """The block appends to the list how many pages it hands on."""
+        counts: list[int] = []
+        start = time.perf_counter()
+        yield counts
+        ms = (time.perf_counter() - start) * 1000
+        self.reports.append(StageReport(name, sum(counts), ms))
+
+
+class Retriever:
+    """Searches one collection. Thread-safe."""
+
+    def __init__(self, encoder: PageEncoder, fde: FdeEncoder, settings: RetrievalSettings) -> None:
+        self._encoder = encoder
+        self._fde = fde
+        self._settings = settings
+        self._scorers: dict[tuple[str, int, frozenset[str]], DocumentScorer] = {}
+        self._scorers_lock = threading.Lock()
+
+    def search(
+        self,
+        reader: CollectionReader,
+        question: str,
+        *,
+        top_k: int,
+        mode: Mode = Mode.HYBRID,
+        exact: bool = False,
+        scope: Filter | None = None,
+        highlights: bool = True,
+        explain: bool = False,
+        expect: PageRef | None = None,
+    ) -> SearchResult:
+        """The best pages for a question.
+
+        Args:
+            reader: the collection through the eyes of whoever asks.
+            question: any text with at least one word.
+            top_k: pages that come back.
+            mode: which legs take part.
+            exact: score every page in scope exactly; no first stage, nothing approximated.
+            scope: from `reader.scope`.
+            highlights: find boxes and snippets (costs the vectors of each hit).
+            explain: say what each leg gave each hit.
+            expect: a page that `explain` follows through the stages.
+
+        Raises:
+            InputError: a question without words, top_k below 1.
+        """
+        if top_k < 1:
+            raise InputError(f"top_k wants at least 1, got {top_k}")
+        stages = _Stages()
+        with stages.timed("encode"):
+            query = self._encoder.encode_query(question)
+        vectors = self._query_vectors(question, query, mode)
+        documents = self._document_scores(reader, question) if mode is Mode.HYBRID else {}
+        pool = self._candidates(reader, scope, vectors, query, documents, mode, exact, stages)
+        with stages.timed("maxsim" if mode is Mode.VISUAL else "score") as counts:
+            legs = self._score(reader, scope, vectors, pool)
+            counts.append(len(pool))
+        with stages.timed("fusion") as counts:
+            pages = reader.pages(pool)
+            ids = sorted(pages)
+            legs = self._with_document_and_prior(legs, ids, pages, documents, mode)
+            order = self._fuse(ids, legs, mode)
+            counts.append(len(order[:top_k]))
+        hits = [
+            self._hit(rank, pages[record_id], score, legs, mode, len(query.tokens))
+            for rank, (record_id, score) in enumerate(order[:top_k], start=1)
+        ]
+        if highlights:
+            with stages.timed("highlight") as counts:
+                hits = self._highlighted(reader, hits, order, query)
+                counts.append(len(hits))
+        return SearchResult(
+            hits=tuple(hits),
+            mode=mode,
+            exact=exact,
+            stages=tuple(stages.reports),
+            query=query,
+            explanation=self._explain(order, top_k, legs, pages, expect) if explain else None,
+        )
+
+    # --- first stage ----------------------------------------------------------------------------
+    def _query_vectors(
+        self, question: str, query: EncodedQuery, mode: Mode
+    ) -> dict[PageField, Query]:
+        terms = query_vector(content_terms(question))
+        everything: dict[PageField, Query] = {
+            PageField.PATCHES: query.tokens.vectors,
+            PageField.HEADINGS: query.tokens.vectors,
+            PageField.DENSE: query.dense[None],
+            PageField.WORDS: terms,
+            PageField.HEADING_WORDS: terms,
+        }
+        return {name: everything[name] for name in _FIELDS[mode]}
+
+    def _candidates(
+        self,
+        reader: CollectionReader,
+        scope: Filter | None,
+        vectors: dict[PageField, Query],
+        query: EncodedQuery,
+        documents: dict[str, float],
+        mode: Mode,
+        exact: bool,
+        stages: _Stages,
+    ) -> list[str]:
+        """Record ids that all legs will score."""
+        settings = self._settings
+        if exact or reader.n_pages(scope) <= settings.scan_pages:
+            with stages.timed("scan") as counts:
+                everything = reader.ids(scope)
+                counts.append(len(everything))
+            return everything
+        first: list[tuple[PageField, Query, int]] = [
+            (name, vector, settings.leg_candidates)
+            for name, vector in vectors.items()
+            if name is not PageField.PATCHES
+        ]
+        pool: set[str] = set()
+        if first:
+            with stages.timed("legs") as counts:
+                for found in reader.search_many(first, scope):
+                    pool.update(candidate.record_id for candidate in found)
+                counts.append(len(pool))
+        if PageField.PATCHES in vectors:
+            with stages.timed("fde") as counts:
+                fde = self._fde.encode_query(query.tokens.vectors)
+                wanted = (PageField.FDE, fde, settings.candidates)
+                found = reader.search_many([wanted], scope)[0]
+                counts.append(len(found))
+            pool.update(candidate.record_id for candidate in found)
+        best = sorted(documents, key=lambda name: (-documents[name], name))
+        if mode is Mode.HYBRID and best and settings.top_documents:
+            with stages.timed("documents") as counts:
+                named = tuple(best[: settings.top_documents])
+                inside = Filter(
+                    must=(*((scope,) if scope else ()), Condition("document_id", "$in", named))
+                )
+                before = len(pool)
+                again = [(name, vector, settings.document_candidates) for name, vector, _ in first]
+                for found in reader.search_many(again, inside):
+                    pool.update(candidate.record_id for candidate in found)
+                counts.append(len(pool) - before)
+        return sorted(pool)
+
+    # --- scoring and fusion ---------------------------------------------------------------------
+    def _score(
+        self,
+        reader: CollectionReader,
+        scope: Filter | None,
+        vectors: dict[PageField, Query],
+        pool: Sequence[str],
+    ) -> Legs:
+        """Every leg's own score for every page of the pool it has something for."""
+        if not pool:
+            return {name.value: {} for name in vectors}
+        wanted = [(name, vector, len(pool)) for name, vector in vectors.items()]
+        found = reader.search_many(wanted, scope, record_ids=pool)
+        return {
+            name.value: {candidate.record_id: candidate.score for candidate in candidates}
+            for name, candidates in zip(vectors, found, strict=True)
+        }
+
+    def _document_scores(self, reader: CollectionReader, question: str) -> dict[str, float]:
+        """Document id -> standard deviations from the mean of all documents the reader may see."""
+        features = reader.document_features()
+        key = (reader.collection, reader.generation, frozenset(name for name, _ in features))
+        with self._scorers_lock:
+            scorer = self._scorers.get(key)
+        if scorer is None:
+            scorer = DocumentScorer(
+                [(name, DocumentFeatures.model_validate(found)) for name, found in features]
+            )
+            with self._scorers_lock:
+                if len(self._scorers) >= 8:
+                    self._scorers.pop(next(iter(self._scorers)))
+                self._scorers[key] = scorer
+        scores = scorer.scores(question)
+        return dict(zip(scores, zscore(np.array(list(scores.values()))).tolist(), strict=True))
+
+    def _with_document_and_prior(
+        self,
+        legs: Legs,
+        ids: Sequence[str],
+        pages: dict[str, PageSummary],
+        documents: dict[str, float],
+        mode: Mode,
+    ) -> Legs:
+        if mode is not Mode.HYBRID:
+            return legs
+        return {
+            **legs,
+            "document": {i: documents.get(pages[i].ref.document_id, 0.0) for i in ids},
+            "prior": {i: pages[i].prior for i in ids},
+        }
+
+    def _fuse(self, ids: Sequence[str], legs: Legs, mode: Mode) -> list[tuple[str, float]]:
+        """Best first. Ties by record id."""
+        if mode is Mode.VISUAL:
+            # A page without vectors was not found: it has no score, not a low one.
+            maxsim = legs[PageField.PATCHES.value]
+            found = [record_id for record_id in ids if record_id in maxsim]
+            return ranked(found, aligned(found, maxsim))
+        weights = self._settings.weights.model_dump()
+        if self._settings.fusion == "rrf":
+            rankings = {
+                name: [i for i, _ in sorted(leg.items(), key=lambda item: (-item[1], item[0]))]
+                for name, leg in legs.items()
+            }
+            return reciprocal_rank_fusion(rankings, rrf_k=self._settings.rrf_k, weights=weights)
+        absolute = {"document", "prior"}  # already on a scale of their own
+        fused = weighted_zscore_sum(
+            {name: aligned(ids, leg) for name, leg in legs.items() if name not in absolute}, weights
+        )
+        for name in absolute & legs.keys():
+            fused = fused + weights[name] * aligned(ids, legs[name])
+        return ranked(ids, fused)
+
+    # --- what is shown --------------------------------------------------------------------------
+    def _hit(
+        self, rank: int, page: PageSummary, score: float, legs: Legs, mode: Mode, n_query: int
+    ) -> PageHit:
+        shown = {
+            _SHOWN.get(name, name): leg[page.record_id]
+            for name, leg in legs.items()
+            if page.record_id in leg
+        }
+        return PageHit(
+            rank=rank,
+            ref=page.ref,
+            source=page.source,
+            score=score,
+            score_normalized=self._normalized(score, mode, n_query),
+            snippet="",
+            boxes=(),
+            scores=shown,
+        )
+
+    def _normalized(self, score: float, mode: Mode, n_query: int) -> float:
+        """0 to 1, higher is better: mean similarity for MaxSim, else a squashed fused score."""
+        if mode is Mode.VISUAL:
+            return min(1.0, max(0.0, score / n_query))
+        if self._settings.fusion == "rrf":
+            best = sum(self._settings.weights.model_dump().values()) / (self._settings.rrf_k + 1)
+            return float(min(1.0, score / best))
+        return 1.0 / (1.0 + math.exp(-score / 3.0))
+
+    def _highlighted(
+        self,
+        reader: CollectionReader,
+        hits: Sequence[PageHit],
+        order: Sequence[tuple[str, float]],
+        query: EncodedQuery,
+    ) -> list[PageHit]:
+        record_ids = [record_id for record_id, _ in order[: len(hits)]]
+        vectors = reader.vectors(record_ids, PageField.PATCHES)
+        stored = reader.stored_pages([hit.ref for hit in hits])
+        nothing = np.zeros((0, query.tokens.dim), np.float32)
+        found: list[PageHit] = []
+        for hit, record_id in zip(hits, record_ids, strict=True):
+            page = stored[hit.ref]
+            shown = highlight(
+                query.tokens.vectors,
+                vectors.get(record_id, nothing),
+                page.vector_words,
+                page.text,
+            )
+            found.append(replace(hit, snippet=shown.snippet, boxes=shown.boxes))
+        return found
+
+    def _explain(
+        self,
+        order: Sequence[tuple[str, float]],
+        top_k: int,
+        legs: Legs,
+        pages: dict[str, PageSummary],
+        expect: PageRef | None,
+    ) -> Json:
+        ranks = {
+            name: {
+                i: rank
+                for rank, (i, _) in enumerate(
+                    sorted(leg.items(), key=lambda item: (-item[1], item[0])), start=1
+                )
+            }
+            for name, leg in legs.items()
+        }
+
+        def row(record_id: str, rank: int, score: float) -> Json:
+            page = pages[record_id]
+            return {
+                "rank": rank,
+                "document_id": page.ref.document_id,
+                "source": page.source,
+                "page_number": page.ref.page_number,
+                "score": score,
+                "legs": {
+                    name: {"score": leg[record_id], "rank": ranks[name][record_id]}
+                    for name, leg in legs.items()
+                    if record_id in leg
+                },
+            }
+
+        explained: Json = {
+            "weights": self._settings.weights.model_dump(),
+            "candidates": len(order),
+            "hits": [
+                row(record_id, rank, score)
+                for rank, (record_id, score) in enumerate(order[:top_k], start=1)
+            ],
+        }
+        if expect is not None:
+            found = [
+                row(record_id, rank, score)
+                for rank, (record_id, score) in enumerate(order, start=1)
+                if pages[record_id].ref == expect
+            ]
+            explained["expected"] = found[0] if found else {"rank": None, "candidate": False}
+        return explained
