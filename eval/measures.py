@@ -64,8 +64,7 @@ def _rank_scores(query: Query, hits: Sequence[Hit], scope: Scope) -> dict[str, f
     ties in an order that no user saw.
     """
     pages = [hit.page for hit in hits if scope == "corpus" or hit.doc == query.doc]
-    # One hit that is never relevant keeps a question without hits in the mean.
-    return {_key(page): float(-rank) for rank, page in enumerate(pages)} or {"": 0.0}
+    return {_key(page): float(-rank) for rank, page in enumerate(pages)}
 
 
 def _key(page: PageKey) -> str:

@@ -16,12 +16,11 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Products inside run on the calling thread.
+    """Products run on the calling thread; for the whole process, as long as any caller is inside.
 
     Pages give products of a few MFLOP. Sharing one of those out costs more than it saves, and where
     another process has a core busy the calling thread waits at every barrier: 400 pages of 400 rows
-    took 565 ms on two busy cores with two threads, 29 ms with one. Callers that want both cores
-    call from two threads.
+    took 565 ms on two busy cores with two threads, 29 ms with one.
     """
     with _controller().limit(limits=1, user_api="blas"):
         yield

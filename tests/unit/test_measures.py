@@ -69,6 +69,8 @@ def test_a_question_without_hits_counts_as_zero() -> None:
         values = measure_queries(two, run, scope="corpus")
         assert values["p"] == dict.fromkeys(NAMES, 0.0)
         assert mean(values.values()) == dict.fromkeys(NAMES, 0.5)
+    for run in ({}, {"q": []}):
+        assert measure_queries(two, run, scope="corpus")["q"] == dict.fromkeys(NAMES, 0.0)
 
 
 def test_any_one_of_several_gold_pages_is_enough_where_the_question_says_so() -> None:
