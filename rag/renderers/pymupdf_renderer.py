@@ -85,6 +85,7 @@ class PymupdfRenderer:
             self._open_key = None
             if self._open_document is not None:
                 self._open_document.close()
+                self._open_document = None
                 library().TOOLS.store_shrink(100)  # images of the last document
             self._open_document = _opened(path, password)
             self._open_key = key

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import logging
 import multiprocessing
 import os
 import resource
@@ -70,6 +71,7 @@ def start(renderers: Sequence[str], memory_bytes: int) -> None:
     _end_with_parent()
     for name in renderers:
         load_library(name)
+    logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # form types, unknown to users
     threadpoolctl.threadpool_limits(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     address_space = _address_space_bytes()
@@ -169,7 +171,7 @@ def scan_page(request: PageRequest) -> ScannedPage:
         info = _opened(name, request)
         page = _scan_with(_renderer(name), request)
         # Mended files lose pages, and PDFium draws nothing for fonts that it does not have.
-        if not page.has_ink and (info.is_repaired or len(page.text)):
+        if not page.has_ink and (blank or info.is_repaired or len(page.text)):
             blank = blank or page
             raise page_frame.page_failed(request.path, request.page_number, "it comes out blank")
         return page
