@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from rag.apps.cli import look, output, read, write
+from rag.apps.cli import evaluate, look, output, read, write
 from rag.errors import RagError
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
@@ -42,7 +42,7 @@ def root(
         context.get_help()  # rich prints it
 
 
-for family in (write, read, look):
+for family in (write, read, look, evaluate):
     family.register(app)
 
 

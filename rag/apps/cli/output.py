@@ -258,6 +258,25 @@ def totals(result: Mapping[str, Any]) -> None:
     )
 
 
+def runs(found: Sequence[Mapping[str, Any]]) -> None:
+    console = open_console()
+    if not found:
+        console.print("No runs.")
+        return
+    names = list(found[0]["measures"])
+    numbers = ("n", *names)
+    table = _table("run", "scope", *numbers, "finished", right=numbers)
+    for each in found:
+        table.add_row(
+            clean(each["out"]),
+            each["scope"],
+            str(each["n_questions"]),
+            *(f"{each['measures'][name]:.4f}" for name in names),
+            clean(each["finished_at"]),
+        )
+    console.print(table)
+
+
 # --- anything else: nested facts ---------------------------------------------------------------
 def record(facts: Mapping[str, Any]) -> None:
     """Facts as an aligned list, nested ones indented below their name."""

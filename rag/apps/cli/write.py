@@ -11,6 +11,7 @@ import typer
 
 from rag.apps.cli import output
 from rag.apps.cli.flags import Common, add_command, assignments, opened
+from rag.apps.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +57,7 @@ def ingest(
         "dry_run": dry_run,
         "password": None if password_file is None else _first_line(password_file),
     }
-    with opened(common.settings(), "ingest") as octavo, _progress() as progress:
+    with opened(common.settings(), "ingest") as octavo, progress_bar("pages") as progress:
         # On one terminal the lines go above the bar, which only the bar's own console can do.
         is_shared = sys.stdout.isatty() and progress.console.is_terminal
         console = progress.console if is_shared else output.open_console()
@@ -124,27 +125,3 @@ def _reporter(
             output.ingested(event, console)
 
     return report
-
-
-def _progress() -> Progress:
-    """Pages done, pages a second and time left, on stderr, while that is a terminal."""
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-    from rich.text import Text
-
-    class PagesPerSecond(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f} pages/s" if task.speed else "", style="dim")
-
-    console = output.open_console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total}", markup=False),
-        PagesPerSecond(),
-        TimeLeft(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-    )

@@ -1,0 +1,249 @@
+"""`eval run`, `compare` and `list`: how good the search is on questions with gold pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rag.apps.cli import output
+from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, opened
+from rag.apps.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from eval.datasets import Dataset, Query
+    from eval.runs import Hit
+    from rag.settings import Settings
+
+EXIT_PARTIAL = 3
+DEFAULT_RUNS = Path("eval-runs")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+class Scope(StrEnum):
+    """Whether a question is asked of all documents, or of the one it is about."""
+
+    CORPUS = "corpus"
+    DOCUMENT = "document"
+
+
+def register(app: typer.Typer) -> None:
+    family = typer.Typer(no_args_is_help=False, help="Measure the search on a dataset.")
+    add_command(family, run, name="run", help_text="Ask a dataset's questions and measure.")
+    family.command("compare", help="Is the second run better than the first, or was it luck?")(
+        compare
+    )
+    family.command("list", help="List runs, newest first.")(list_runs)
+    app.add_typer(family, name="eval")
+
+
+def run(
+    common: Common,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="With docs/, queries.jsonl and qrels.tsv.")
+    ],
+    scope: Annotated[Scope, typer.Option(help="Where each question is asked.")] = Scope.CORPUS,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the run goes. Default: eval-runs/NAME-TIME"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Ask only the first N questions.")
+    ] = None,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Also ask for answers, and write answers.jsonl.")
+    ] = False,
+    mode: ModeFlag = Mode.HYBRID,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Score every page, without a first stage.")
+    ] = False,
+    history: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Add the figures to DIR/NAME.jsonl."),
+    ] = None,
+) -> int:
+    """An index that is up to date is used again; one that is not is brought up to date first."""
+    from eval.datasets import load_dataset
+    from eval.report import evaluation_report
+    from eval.run_eval import evaluate
+
+    settings = common.settings()
+    dataset = load_dataset(folder)
+    if limit is not None:
+        dataset = dataset.first(limit, scope.value)
+    out = out or DEFAULT_RUNS / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    # Measures are over exactly the documents of the dataset, so they get a collection of their own.
+    collection = f"eval-{dataset.name}" if common.collection == "default" else common.collection
+    with opened(settings, "eval run") as octavo:
+        totals = _bring_up_to_date(octavo, dataset, collection)
+
+        def search(query: Query) -> list[Hit]:
+            return _search(octavo, query, collection, scope, mode=mode, exact=exact)
+
+        with progress_bar("questions") as progress:
+            task = progress.add_task("asking", total=None)
+            evaluation = evaluate(
+                dataset,
+                search,
+                out_dir=out,
+                scope=scope.value,
+                config={**_what_could_matter(settings), "mode": mode.value, "exact": exact},
+                encoder=totals["encoder"],
+                progress=lambda done, whole: progress.update(task, completed=done, total=whole),
+                history_dir=history,
+            )
+            answered = _ask_all(octavo, dataset, collection, scope, mode, out) if answers else None
+    if common.as_json:
+        extra = {} if answered is None else {"answers": answered}
+        output.emit({**evaluation.as_dict(), "out": str(out), **extra})
+    else:
+        output.line(evaluation_report(evaluation))
+        if answered is not None:
+            output.record({"answers": answered})
+        output.note(f"written to {out}")
+    bad = totals["documents"].get("failed", 0) + totals["documents"].get("refused", 0)
+    return EXIT_PARTIAL if bad else 0
+
+
+def _bring_up_to_date(octavo: Any, dataset: Dataset, collection: str) -> dict[str, Any]:
+    """Ingest what is new or changed, delete what the dataset no longer has."""
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        if event["event"] == "progress":
+            progress.update(
+                task,
+                completed=event["pages_done"],
+                total=event["pages_total"],
+                description=output.clean(event["source"]),
+            )
+        elif event["error"]:
+            output.warnings([{"message": f"{event['source']}: {event['error']['message']}"}])
+
+    with progress_bar("pages") as progress:
+        task = progress.add_task("reading", total=None)
+        totals: dict[str, Any] = octavo.ingest(
+            paths=[(dataset.folder / "docs").absolute()],
+            collection=collection,
+            metadata={},
+            readers=None,
+            force=False,
+            dry_run=False,
+            password=None,
+            on_event=on_event,
+        )
+    stale = [
+        document["document_id"]
+        for document in octavo.list_documents(collection=collection)["documents"]
+        if document["source"] not in dataset.documents
+    ]
+    if stale:
+        octavo.delete(documents=stale, collection=collection)
+    return totals
+
+
+def _search(
+    octavo: Any, query: Query, collection: str, scope: Scope, *, mode: Mode, exact: bool
+) -> list[Hit]:
+    from eval.runs import HITS_PER_QUERY, Hit
+
+    result = octavo.search(
+        query=query.text,
+        collection=collection,
+        top_k=HITS_PER_QUERY,
+        mode=mode.value,
+        exact=exact,
+        explain=False,
+        filters=None,
+        documents=_documents(query.doc, scope),
+        pages=None,
+    )
+    return [Hit(hit["source"], hit["page_number"], hit["score"]) for hit in result["hits"]]
+
+
+def _documents(doc: str | None, scope: Scope) -> list[str] | None:
+    return [doc] if scope is Scope.DOCUMENT and doc is not None else None
+
+
+def _what_could_matter(settings: Settings) -> dict[str, Any]:
+    """The settings that can change what is found; where the index lies cannot."""
+    return settings.model_dump(mode="json", exclude={"store"})
+
+
+def _ask_all(
+    octavo: Any, dataset: Dataset, collection: str, scope: Scope, mode: Mode, out: Path
+) -> dict[str, Any]:
+    """Answers to the counted questions and to those that have none, as `answers.jsonl`."""
+    from eval.runs import write_json_lines
+
+    # A question without an answer is always about its document: elsewhere there might be one.
+    questions: list[tuple[str, str, list[str] | None]] = [
+        *(
+            (each.id, each.text, _documents(each.doc, scope))
+            for each in dataset.counted(scope.value)
+        ),
+        *((each.id, each.text, [each.doc]) for each in dataset.unanswerable),
+    ]
+    abstained: set[str] = set()
+
+    def rows() -> Iterable[Mapping[str, Any]]:
+        for query_id, text, documents in questions:
+            result = octavo.ask(
+                question=text,
+                collection=collection,
+                mode=mode.value,
+                filters=None,
+                documents=documents,
+                pages=None,
+            )
+            if result["abstained"]:
+                abstained.add(query_id)
+            yield {"id": query_id, **result}
+
+    write_json_lines(out / "answers.jsonl", rows())
+    unanswerable = {each.id for each in dataset.unanswerable}
+    return {
+        "answerable": len(questions) - len(unanswerable),
+        "answerable_abstained": len(abstained - unanswerable),
+        "unanswerable": len(unanswerable),
+        "unanswerable_abstained": len(abstained & unanswerable),
+    }
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another.")],
+    as_json: JsonFlag = False,
+) -> None:
+    from eval.compare import compare_runs
+    from eval.report import comparison_report
+
+    comparison = compare_runs(first, second)
+    if as_json:
+        output.emit(asdict(comparison))
+    else:
+        output.line(comparison_report(comparison))
+
+
+def list_runs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where runs are kept.")
+    ] = DEFAULT_RUNS,
+    as_json: JsonFlag = False,
+) -> None:
+    from eval.runs import read_json
+
+    runs = [
+        {"out": str(found.parent), **read_json(found)}
+        for found in sorted(folder.glob("*/measures.json"))
+    ]
+    runs.sort(key=lambda each: str(each["finished_at"]), reverse=True)
+    if as_json:
+        output.emit({"runs": runs})
+    else:
+        output.runs(runs)
