@@ -205,7 +205,7 @@ def _rc4(key: bytes, data: bytes) -> bytes:
 
 
 # --- index --------------------------------------------------------------------------------------
-_SPARSE = (PageField.WORDS, PageField.BIGRAMS, PageField.HEADING_WORDS)
+_SPARSE = (PageField.WORDS, PageField.HEADING_WORDS)
 
 
 class MemoryIndex:
