@@ -27,6 +27,7 @@ _PASSWORD_PADDING = bytes.fromhex(
     "28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a"
 )
 _FILE_ID = bytes(range(16))
+_ENDLESS_DEPTH = 12
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class PdfPage:
         marks: rectangles filled with black, from the media box's top left.
         rotate: the page's /Rotate, clockwise degrees.
         crop: its /CropBox, from the media box's top left.
+        endless: drawn by forms within forms, 10^12 of them: no reader comes to an end.
     """
 
     texts: Sequence[PdfText] = ()
@@ -56,6 +58,7 @@ class PdfPage:
     height_pt: float = 792.0
     rotate: int = 0
     crop: Box | None = None
+    endless: bool = False
 
 
 def make_pdf(pages: Sequence[PdfPage | str], *, title: str = "", password: str = "") -> bytes:
@@ -80,9 +83,16 @@ def make_pdf(pages: Sequence[PdfPage | str], *, title: str = "", password: str =
     for page in made:
         content = _content(page)
         number = len(objects) + 2
-        objects.append(_page_dictionary(page, content_number=number))
-        data = _rc4(_object_key(key, number), content) if key else content
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(data), data))
+        dictionary = _page_dictionary(page, content_number=number, form_number=6 + 2 * len(made))
+        objects.append(dictionary)
+        objects.append(_stream(content, key, number))
+    for depth in range(_ENDLESS_DEPTH if any(page.endless for page in made) else 0):
+        number = len(objects) + 1
+        inner = b"/F Do " * 10 if depth + 1 < _ENDLESS_DEPTH else b"0 0 9 9 re f"
+        form = (
+            f"/Type /XObject /Subtype /Form /BBox [0 0 99 99] /Resources << {_form(number + 1)} >>"
+        )
+        objects.append(_stream(inner, key, number, form))
     return _assemble(objects, password)
 
 
@@ -104,14 +114,24 @@ def _font(name: str) -> bytes:
     )
 
 
-def _page_dictionary(page: PdfPage, *, content_number: int) -> bytes:
+def _stream(data: bytes, key: bytes | None, number: int, entries: str = "") -> bytes:
+    coded = _rc4(_object_key(key, number), data) if key else data
+    return b"<< %s /Length %d >>\nstream\n%s\nendstream" % (entries.encode(), len(coded), coded)
+
+
+def _form(number: int) -> str:
+    return f"/XObject << /F {number} 0 R >>"
+
+
+def _page_dictionary(page: PdfPage, *, content_number: int, form_number: int) -> bytes:
+    forms = _form(form_number) if page.endless else ""
     crop = ""
     if page.crop is not None:
         x0, y0, x1, y1 = page.crop
         crop = f"/CropBox [{x0} {page.height_pt - y1} {x1} {page.height_pt - y0}]"
     return (
         f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {page.width_pt} {page.height_pt}] {crop} "
-        f"/Rotate {page.rotate} /Resources << /Font << /F1 3 0 R /F2 4 0 R >> >> "
+        f"/Rotate {page.rotate} /Resources << /Font << /F1 3 0 R /F2 4 0 R >> {forms} >> "
         f"/Contents {content_number} 0 R >>"
     ).encode()
 
@@ -129,7 +149,7 @@ def _content(page: PdfPage) -> bytes:
         + b" Tj ET\n"
         for item in page.texts
     ]
-    return b"".join([*marks, *texts])
+    return b"".join([*marks, *texts, b"/F Do\n" if page.endless else b""])
 
 
 def _literal(raw: bytes) -> bytes:
