@@ -37,6 +37,16 @@ class Database:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._writing_engine = self._engine.execution_options(manifest_writes=True)
+        try:
+            self._prepare_tables()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _prepare_tables(self) -> None:
         with self._writing() as connection:
             schema.tables.create_all(connection)
             held = connection.scalar(
@@ -51,9 +61,6 @@ class Database:
                     f"the manifest has schema {held}, this program reads {schema.SCHEMA_VERSION}",
                     next_step="Use the program that wrote it, or ingest into a new data folder.",
                 )
-
-    def close(self) -> None:
-        self._engine.dispose()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, distinct, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from rag.manifest.database import Database
 from rag.manifest.rows import (
@@ -130,6 +130,17 @@ class ManifestReading(Database):
                     )
         return found
 
+    def failed_pages(self, version_id: str) -> dict[int, str]:
+        """Reason by number of the pages of a version that failed."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                select(pages.c.page_number, pages.c.reason)
+                .where(pages.c.version_id == version_id)
+                .where(pages.c.state == PageState.FAILED)
+                .order_by(pages.c.page_number)
+            )
+            return dict(rows.tuples().all())
+
     def n_records(self, version_id: str) -> int:
         """Recorded pages of a version that have a record in the index."""
         with self._reading() as connection:
@@ -175,7 +186,7 @@ class ManifestReading(Database):
     def used_bytes(self) -> set[str]:
         """SHA-256 of every file that some version, live or not, was made from."""
         with self._reading() as connection:
-            return set(connection.scalars(select(distinct(versions.c.sha256))))
+            return set(connection.scalars(select(versions.c.sha256).distinct()))
 
     def is_used(self, sha256: str) -> bool:
         with self._reading() as connection:

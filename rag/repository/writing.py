@@ -26,6 +26,7 @@ from rag.manifest import (
     page_record_id,
 )
 from rag.page_store import PageStore
+from rag.page_text import PageText
 from rag.ports import PageIndex
 from rag.types import Json, PageRecord, Principal, SparseVector
 
@@ -162,6 +163,27 @@ class CollectionWriter:
                 self._index.upsert(stamped)
                 self._index.flush()
             self._manifest.record_pages(version.version_id, rows)
+
+    # What a staged version holds so far: nobody else sees it, whoever fills it needs it.
+    def source_path(self, version: StagedVersion) -> Path:
+        """The kept file, whose bytes are those of the version whatever happens to the original."""
+        held = self._page_store.source_path(version.sha256)
+        if held is None:
+            raise BackendError(
+                f"the kept file of {version.source!r} is gone",
+                code="source_missing",
+                next_step="Ingest the document again.",
+            )
+        return held
+
+    def page_texts(self, version: StagedVersion) -> dict[int, PageText]:
+        """Words of the pages that an interrupted try made durable."""
+        rows = self._manifest.texts(version.version_id, sorted(version.recorded))
+        return {number: row.text for number, row in rows.items()}
+
+    def failed_pages(self, version: StagedVersion) -> dict[int, str]:
+        """Reason by page number."""
+        return self._manifest.failed_pages(version.version_id)
 
     def publish(
         self,
