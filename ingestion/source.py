@@ -20,10 +20,11 @@ from rag.renderers.image_renderer import IMAGE_SUFFIXES
 from rag.settings import RenderSettings
 
 PDF_SUFFIX = ".pdf"
-OFFICE_SUFFIXES = frozenset(
-    ".doc .docx .docm .dot .dotx .odt .ott .rtf .pages .ppt .pptx .pptm .pps .ppsx .odp .otp .key "
-    ".xls .xlsx .xlsm .xlsb .ods .ots .numbers".split()
-)
+# What LibreOffice converts; not Keynote's .key, which more often is a private key.
+_TEXT_SUFFIXES = {".doc", ".docm", ".docx", ".dot", ".dotx", ".odt", ".ott", ".pages", ".rtf"}
+_SLIDE_SUFFIXES = {".odp", ".otp", ".pps", ".ppsx", ".ppt", ".pptm", ".pptx"}
+_SHEET_SUFFIXES = {".numbers", ".ods", ".ots", ".xls", ".xlsb", ".xlsm", ".xlsx"}
+OFFICE_SUFFIXES = frozenset(_TEXT_SUFFIXES | _SLIDE_SUFFIXES | _SHEET_SUFFIXES)
 _MANIFEST_FILE, _STORE_FOLDER = "manifest.sqlite3", "sources"  # together: a data folder of ours
 _MAX_FILE_BYTES = RenderSettings().max_file_bytes
 _HEADER_BYTES = 1024
@@ -67,9 +68,9 @@ def discover(
 ) -> list[SourceFile | Refusal]:
     """The files behind paths: folders with all that is below them, patterns, single files.
 
-    Each file comes once, in the order of `paths`, those of a folder sorted by path. Left out without
-    a word are hidden files, Octavo's own data folders, and, inside of folders, files that are no
-    documents (code, archives, music).
+    Each file comes once, in the order of `paths`, those of a folder sorted by path. Left out
+    without a word are hidden files, Octavo's own data folders, and, inside of folders, files that
+    are no documents (code, archives, music).
 
     Args:
         paths: as the user gave them; a name with `*`, `?` or `[` that is no file is a pattern.
@@ -162,7 +163,7 @@ def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
         entries.append(_unreadable(folder, source, error))
 
     real_root = root.resolve()
-    for path in _walk(root, refuse_folder):
+    for path in sorted(_walk(root, refuse_folder)):
         source = path.relative_to(root).as_posix()
         # A link may lead to anything the process can read; only what was given is meant.
         leaves = path.is_symlink() and not path.resolve().is_relative_to(real_root)
@@ -190,14 +191,14 @@ def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
 
 
 def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
-    """Files and links below a folder, sorted within theirs; links to folders are not followed."""
+    """Files and links below a folder; links to folders are not followed."""
     for place, folders, files in os.walk(folder, onerror=on_error):
         if _MANIFEST_FILE in files and _STORE_FOLDER in folders:
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if Path(place, name).is_symlink()]
-        for name in sorted([*files, *links]):
+        for name in [*files, *links]:
             if not name.startswith("."):
                 yield Path(place, name)
 
