@@ -89,11 +89,11 @@ def open_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=fixed, highlight=False, markup=False, emoji=False)
 
 
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+def _table(*columns: str, right: Sequence[str] = (), leading: int = 0) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", leading=leading)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left")
     return table
@@ -126,7 +126,7 @@ def search(result: Mapping[str, Any]) -> None:
     if not result["hits"]:
         console.print("No page was found.")
         return
-    table = _table("#", "page", "score", "match", "words", right=("#", "score", "match"))
+    table = _table("#", "page", "score", "match", "words", right=("#", "score", "match"), leading=1)
     table.columns[1].overflow = "fold"
     table.columns[4].ratio = 1
     for hit in result["hits"]:
