@@ -1,0 +1,19 @@
+"""Octavo: questions of PDFs, answered with checked page citations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rag.apps.client import Octavo
+
+__all__ = ["Octavo"]
+
+
+def __getattr__(name: str) -> Any:
+    # On first use only: `import rag` stays light.
+    if name == "Octavo":
+        from rag.apps.client import Octavo
+
+        return Octavo
+    raise AttributeError(f"module 'rag' has no attribute {name!r}")

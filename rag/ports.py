@@ -213,8 +213,8 @@ class Evidence:
     number: int
     hit: PageHit
     text: PageText
-    token_vectors: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    token_word_index: tuple[int, ...] = ()  # which word of `text` each token vector stands for
+    vectors: FloatArray  # (n, dim) of the page, as stored; 0 rows where it has none
+    vector_words: npt.NDArray[np.int32]  # (n,) the word of `text` each row stands for
 
 
 class AnswerModel(Protocol):

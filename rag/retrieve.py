@@ -59,9 +59,10 @@ _SHOWN = {PageField.PATCHES.value: "maxsim"}
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`query` is what was asked as vectors, for whoever reads the pages next."""
+    """`record_ids` (one a hit) and `query` are for whoever reads the pages next."""
 
     hits: tuple[PageHit, ...]
+    record_ids: tuple[str, ...]
     mode: Mode
     exact: bool
     stages: tuple[StageReport, ...]
@@ -150,6 +151,7 @@ class Retriever:
                 counts.append(len(hits))
         return SearchResult(
             hits=tuple(hits),
+            record_ids=tuple(record_id for record_id, _ in order[:top_k]),
             mode=mode,
             exact=exact,
             stages=tuple(stages.reports),

@@ -303,11 +303,15 @@ class Owned:
         assert self._server is None, "served already"
         self._server = serve_requests(self.folder, handler)
 
+    def stop_serving(self) -> None:
+        """Take no more requests, and finish those under way."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
     def close(self) -> None:
-        """Stop answering, finish what is under way, then let go of the folder."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Stop answering, then let go of the folder."""
+        self.stop_serving()
         self._lock.release()
 
     def __enter__(self) -> Self:

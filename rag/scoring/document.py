@@ -130,3 +130,25 @@ class DocumentScorer:
                 score += 2.0 * (latest in document.period_years)
             found[document_id] = score
         return found
+
+
+_FIGURE = re.compile(r"\d[\d.,]*\d")
+_HUB_PAGES = 3
+
+
+def figure_hubs(page_texts: Sequence[str]) -> list[float]:
+    """How much each page is where a document's figures come together: log(1 + its hub figures).
+
+    A hub figure stands on three or more pages of the document. The primary statements of a report
+    collect them, so this is a prior for questions about figures that knows no line of business.
+    """
+    figures = [
+        {
+            figure
+            for figure in _FIGURE.findall(text)
+            if sum(map(str.isdigit, figure)) >= 3 and not _YEAR.fullmatch(figure)
+        }
+        for text in page_texts
+    ]
+    n_pages = Counter(figure for found in figures for figure in found)
+    return [math.log1p(sum(n_pages[figure] >= _HUB_PAGES for figure in found)) for found in figures]

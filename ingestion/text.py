@@ -1,0 +1,43 @@
+"""Step 3: what a page's words are beyond single words: lexical fields, and the whole document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rag.page_text import PageText, heading_spans
+from rag.scoring.document import describe_document, figure_hubs
+from rag.scoring.lexical import page_vector, terms
+from rag.types import Json, PageField, SparseVector
+
+# Lengths BM25 compares with, near the means of 2,851 pages of filings and 696 mixed pages.
+_PAGE_TERMS = 400.0
+_HEADING_TERMS = 30.0
+
+
+def lexical_fields(text: PageText) -> dict[PageField, SparseVector]:
+    """The sparse vectors of a page; a field without terms is absent."""
+    headings = " ".join(text.span_text(start, end) for start, end in heading_spans(text))
+    found = {
+        PageField.WORDS: page_vector(terms(text.text), typical_length=_PAGE_TERMS),
+        PageField.HEADING_WORDS: page_vector(terms(headings), typical_length=_HEADING_TERMS),
+    }
+    return {name: vector for name, vector in found.items() if len(vector)}
+
+
+def document_view(
+    source: str, title: str, texts: Mapping[int, PageText]
+) -> tuple[Json, dict[int, float]]:
+    """What only the whole document shows.
+
+    Args:
+        source: path below the ingest root.
+        title: from the file's metadata.
+        texts: words by page number.
+
+    Returns:
+        Features for the document score, and the prior of every page.
+    """
+    numbers = sorted(texts)
+    page_texts = [texts[number].text for number in numbers]
+    features = describe_document(source=source, title=title, page_texts=page_texts)
+    return features.model_dump(), dict(zip(numbers, figure_hubs(page_texts), strict=True))

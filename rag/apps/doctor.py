@@ -1,0 +1,92 @@
+"""What is installed and would be used, and what is missing with how to get it. Opens no index."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from rag.encoders.weights import find_weights
+from rag.errors import RagError
+from rag.renderers.choose import choose_renderer
+from rag.settings import Settings
+from rag.types import Json
+
+_PACKAGES = ("octavo", "numpy", "onnxruntime", "qdrant-edge-py", "qdrant-client", "tokenizers")
+_RENDERERS = {"pymupdf": "pymupdf", "pypdfium2": "pypdfium2", "pdf2image": "pdf2image"}
+
+
+def examine(settings: Settings) -> Json:
+    """Every check as {"name", "ok", "detail", "next_step"}; `usable` when none that counts fails."""
+    needed = [
+        _check("renderer", lambda: choose_renderer(settings.render.renderer).name),
+        _check("encoder weights", lambda: _weights(settings)),
+        _check("data folder", lambda: _data_folder(settings.store.data_dir)),
+    ]
+    optional = [
+        {
+            "name": f"renderer {name}",
+            "ok": importlib.util.find_spec(module) is not None,
+            "detail": "installed" if importlib.util.find_spec(module) else "not installed",
+            "next_step": ""
+            if importlib.util.find_spec(module)
+            else f'pip install "octavo[{"poppler" if name == "pdf2image" else name}]"',
+        }
+        for name, module in _RENDERERS.items()
+    ]
+    optional.append(
+        {
+            "name": "poppler",
+            "ok": shutil.which("pdftoppm") is not None,
+            "detail": (shutil.which("pdftoppm") and "pdftoppm found") or "pdftoppm not found",
+            "next_step": "" if shutil.which("pdftoppm") else "apt install poppler-utils",
+        }
+    )
+    return {
+        "usable": all(check["ok"] for check in needed),
+        "encoder": settings.encoder.name,
+        "device": "cpu",
+        "store": settings.store.qdrant_url or "embedded (Qdrant Edge)",
+        "answer_model": settings.answer.model,
+        "checks": [*needed, *optional],
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(terse=True),
+            "cpus": os.cpu_count(),
+            "packages": {name: _version(name) for name in _PACKAGES},
+        },
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _check(name: str, run: Callable[[], str]) -> Json:
+    try:
+        return {"name": name, "ok": True, "detail": run(), "next_step": ""}
+    except RagError as error:
+        return {"name": name, "ok": False, "detail": error.message, "next_step": error.next_step}
+
+
+def _weights(settings: Settings) -> str:
+    files = find_weights(settings.encoder.weights, fetch=False)
+    return f"all-MiniLM-L6-v2, verified ({files.model.stat().st_size / 1e6:.0f} MB)"
+
+
+def _data_folder(folder: Path) -> str:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        raise RagError(f"{folder} cannot be written", next_step="Choose another with --data-dir.")
+    state = "there" if folder.exists() else "made at first use"
+    return f"{state}, {shutil.disk_usage(place).free / 1e9:.0f} GB free"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

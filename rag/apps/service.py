@@ -1,0 +1,388 @@
+"""What Octavo does for somebody, as JSON in the shapes of the interface; every face calls this."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ingestion.embed import Embedder
+from ingestion.run import IngestOptions, Ingestor, OnEvent
+from ingestion.source import Refusal, discover
+from rag.apps.page_drawing import as_png_base64, draw_boxes
+from rag.ask import AskResult
+from rag.errors import InputError
+from rag.filters import Filter
+from rag.highlight import highlight
+from rag.repository import CollectionReader
+from rag.retrieve import Mode, SearchResult
+from rag.types import Json, PageField, PageHit, PageRef, Principal
+from rag.wiring import Engine
+
+
+class Service:
+    """One engine, used by one principal. Thread-safe."""
+
+    def __init__(self, engine: Engine, principal: Principal) -> None:
+        self._engine = engine
+        self._principal = principal
+
+    # --- reading --------------------------------------------------------------------------------
+    def search(
+        self,
+        *,
+        query: str,
+        collection: str,
+        top_k: int,
+        mode: str = "hybrid",
+        exact: bool = False,
+        explain: bool = False,
+        expect: Sequence[Any] | None = None,
+        filters: Json | None = None,
+        documents: Sequence[str] | None = None,
+        pages: Sequence[int] | None = None,
+        highlights: bool = True,
+    ) -> Json:
+        start = time.perf_counter()
+        reader = self._engine.reader(self._principal, collection)
+        expected = None
+        if expect is not None:
+            expected = PageRef(reader.resolve_document(str(expect[0])), int(expect[1]))
+        found = self._engine.retriever(collection).search(
+            reader,
+            query,
+            top_k=top_k,
+            mode=Mode(mode),
+            exact=exact,
+            scope=_scope(reader, filters, documents, pages),
+            highlights=highlights,
+            explain=explain,
+            expect=expected,
+        )
+        frames = reader.pages(found.record_ids)
+        shown: Json = {
+            "query": query,
+            "collection": collection,
+            "mode": mode,
+            "exact": exact,
+            "encoder": str(self._engine.encoder.identity),
+            "hits": [
+                {
+                    **_hit(hit),
+                    "width_pt": round(frames[record_id].width_pt, 2),
+                    "height_pt": round(frames[record_id].height_pt, 2),
+                }
+                for hit, record_id in zip(found.hits, found.record_ids, strict=True)
+                if record_id in frames
+            ],
+            "stages": [stage.as_dict() for stage in found.stages],
+            "warnings": [warning.as_dict() for warning in found.warnings],
+            "timings_ms": _timings(start, found),
+        }
+        return shown | ({"explain": found.explanation} if explain else {})
+
+    def ask(
+        self,
+        *,
+        question: str,
+        collection: str,
+        mode: str = "hybrid",
+        filters: Json | None = None,
+        documents: Sequence[str] | None = None,
+        pages: Sequence[int] | None = None,
+    ) -> Json:
+        start = time.perf_counter()
+        reader = self._engine.reader(self._principal, collection)
+        result = self._engine.asker(collection).ask(
+            reader, question, mode=Mode(mode), scope=_scope(reader, filters, documents, pages)
+        )
+        return _answer(question, collection, result) | {
+            "encoder": str(self._engine.encoder.identity),
+            "timings_ms": {
+                **{stage.name: round(stage.ms, 2) for stage in result.stages},
+                "total": round((time.perf_counter() - start) * 1000, 2),
+            },
+        }
+
+    def list_documents(self, *, collection: str) -> Json:
+        reader = self._engine.repository.reader(self._principal, collection)
+        return {"documents": [document.as_dict() for document in reader.documents()]}
+
+    def show(self, *, document: str, collection: str) -> Json:
+        reader = self._engine.repository.reader(self._principal, collection)
+        summary = reader.document(reader.resolve_document(document))
+        refs = [PageRef(summary.document_id, n) for n in range(1, summary.n_pages + 1)]
+        stored = reader.stored_pages(refs) if refs else {}
+        return summary.as_dict() | {
+            "sha256": summary.sha256,
+            "root": summary.root,
+            "error": summary.error,
+            "page_list": [
+                {
+                    "page_number": page.ref.page_number,
+                    "state": str(page.state),
+                    "reason": page.reason,
+                    "width_pt": round(page.width_pt, 2),
+                    "height_pt": round(page.height_pt, 2),
+                    "words": len(page.text),
+                    "no_text": page.no_text,
+                }
+                for page in stored.values()
+            ],
+        }
+
+    def page_png(
+        self,
+        *,
+        document: str,
+        page_number: int,
+        collection: str,
+        query: str | None = None,
+        dpi: float | None = None,
+    ) -> Json:
+        """A page as PNG (base64), with what speaks to `query` marked on it."""
+        reader = self._engine.reader(self._principal, collection)
+        ref = PageRef(reader.resolve_document(document), page_number)
+        boxes = self._found_on(reader, ref, query) if query else ()
+        settings = self._engine.settings.render
+        picture = reader.page_image(ref, settings.dpi if dpi is None else dpi)
+        drawn = draw_boxes(picture, boxes)
+        return {
+            "document_id": ref.document_id,
+            "page_number": page_number,
+            "width_px": drawn.width,
+            "height_px": drawn.height,
+            "width_pt": round(picture.width_pt, 2),
+            "height_pt": round(picture.height_pt, 2),
+            "boxes": [{"box": box.rounded(), "weight": weight} for box, weight in boxes],
+            "png": as_png_base64(drawn),
+        }
+
+    def collections(self) -> Json:
+        repository = self._engine.repository
+        found = []
+        for name in repository.collections(self._principal):
+            reader = repository.reader(self._principal, name)
+            identity = repository.identity(self._principal, name)
+            documents = reader.documents()
+            found.append(
+                {
+                    "name": name,
+                    "documents": len(documents),
+                    "pages": sum(document.n_pages for document in documents),
+                    "encoder": identity.get("encoder", ""),
+                }
+            )
+        return {"collections": found}
+
+    def status(self) -> Json:
+        jobs = [
+            {
+                "job_id": job.job_id,
+                "kind": job.kind,
+                "state": job.state,
+                "started_at": job.started_at,
+                "finished_at": job.finished_at,
+                "totals": job.totals,
+            }
+            for job in self._engine.repository.jobs(self._principal)
+        ]
+        return {**self.collections(), "jobs": jobs[:20]}
+
+    # --- writing --------------------------------------------------------------------------------
+    def ingest(
+        self,
+        *,
+        paths: Sequence[Path],
+        collection: str,
+        metadata: Json | None = None,
+        readers: Sequence[str] | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        password: str | None = None,
+        on_event: OnEvent = lambda _: None,
+    ) -> Json:
+        engine = self._engine
+        files = discover(
+            [Path(path) for path in paths], max_file_bytes=engine.settings.render.max_file_bytes
+        )
+        if dry_run:
+            return _dry_run(files, on_event)
+        writer = engine.writer(self._principal, collection)
+        ingestor = Ingestor(
+            isolated=engine.isolated,
+            embedder=Embedder(engine.encoder, engine.fde(collection)),
+            writer=writer,
+            reader_for=lambda: engine.repository.reader(self._principal, collection),
+            encoder_name=str(engine.encoder.identity),
+            settings=engine.settings,
+        )
+        totals = ingestor.ingest(
+            files,
+            IngestOptions(
+                metadata=metadata or None,
+                readers=_readers(readers),
+                force=force,
+                password=password,
+            ),
+            on_event,
+        )
+        engine.optimize(collection)
+        return totals
+
+    def delete(self, *, documents: Sequence[str], collection: str) -> Json:
+        """Delete documents by name; all names are understood before anything is deleted."""
+        reader = self._engine.repository.reader(self._principal, collection)
+        writer = self._engine.writer(self._principal, collection)
+        named = {name: reader.resolve_document(name) for name in documents}
+        left: dict[str, int] = {}
+        deleted = []
+        for document_id in dict.fromkeys(named.values()):
+            source = reader.document(document_id).source
+            for kind, count in writer.delete(document_id).items():
+                left[kind] = left.get(kind, 0) + count
+            deleted.append({"document_id": document_id, "source": source})
+        return {"deleted": deleted, "left": left}
+
+    def _found_on(self, reader: CollectionReader, ref: PageRef, query: str) -> Any:
+        page = reader.page(ref.document_id, ref.page_number)
+        if page.record_id is None:
+            return ()
+        vectors = reader.vectors([page.record_id], PageField.PATCHES).get(page.record_id)
+        if vectors is None:
+            return ()
+        asked = self._engine.encoder.encode_query(query).tokens.vectors
+        return highlight(asked, vectors, page.vector_words, page.text).boxes
+
+
+# The methods another process may ask the owner of a data folder for.
+REMOTE_METHODS: frozenset[str] = frozenset(
+    {"search", "ask", "list_documents", "show", "page_png", "collections", "status", "delete"}
+)
+
+
+def answer_request(service: Service) -> Callable[[str, Json], Json]:
+    """The handler of requests from other processes of the same user."""
+
+    def handle(method: str, params: Json) -> Json:
+        if method not in REMOTE_METHODS:
+            raise InputError(f"no method {method!r}", code="unknown_method")
+        result: Json = getattr(service, method)(**params)
+        return result
+
+    return handle
+
+
+# --- shapes -------------------------------------------------------------------------------------
+def _scope(
+    reader: CollectionReader,
+    filters: Json | None,
+    documents: Sequence[str] | None,
+    pages: Sequence[int] | None,
+) -> Filter | None:
+    if not filters and not documents and pages is None:
+        return None
+    span = None if pages is None else (int(pages[0]), int(pages[1]))
+    return reader.scope(filters, documents, span)
+
+
+def _hit(hit: PageHit) -> Json:
+    return {
+        "rank": hit.rank,
+        "document_id": hit.ref.document_id,
+        "source": hit.source,
+        "page_number": hit.ref.page_number,
+        "score": round(hit.score, 6),
+        "score_normalized": round(hit.score_normalized, 4),
+        "snippet": hit.snippet,
+        "boxes": [{"box": box.rounded(), "weight": weight} for box, weight in hit.boxes],
+        "scores": {name: round(score, 4) for name, score in hit.scores.items()},
+    }
+
+
+def _timings(start: float, found: SearchResult) -> Json:
+    return {
+        **{stage.name: round(stage.ms, 2) for stage in found.stages},
+        "total": round((time.perf_counter() - start) * 1000, 2),
+    }
+
+
+def _answer(question: str, collection: str, result: AskResult) -> Json:
+    answer = result.answer
+    return {
+        "question": question,
+        "collection": collection,
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "confidence": round(answer.confidence, 4),
+        "model_id": answer.model_id,
+        "citations": [
+            {
+                "marker": citation.marker,
+                "document_id": citation.ref.document_id,
+                "source": citation.source,
+                "page_number": citation.ref.page_number,
+                "quote": citation.quote,
+                "boxes": [box.rounded() for box in citation.boxes],
+                "verified": citation.verified,
+            }
+            for citation in answer.citations
+        ],
+        "unsupported": list(answer.unsupported),
+        "pages": [
+            {
+                "document_id": hit.ref.document_id,
+                "source": hit.source,
+                "page_number": hit.ref.page_number,
+                "score": round(hit.score, 6),
+            }
+            for hit in result.search.hits
+        ],
+        "warnings": [warning.as_dict() for warning in result.search.warnings],
+    }
+
+
+def _readers(readers: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Raises InputError for an entry that is neither `user:ID`, `group:NAME` nor `*`."""
+    if not readers:
+        return None
+    for entry in readers:
+        kind, separator, name = entry.partition(":")
+        if entry != "*" and not (kind in ("user", "group") and separator and name):
+            raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
+    return tuple(sorted(set(readers)))
+
+
+def _dry_run(files: Sequence[Any], on_event: OnEvent) -> Json:
+    """What would be read and what refused, without opening a file or writing anything."""
+    states = {"would_ingest": 0, "refused": 0}
+    for file in files:
+        refused = isinstance(file, Refusal)
+        states["refused" if refused else "would_ingest"] += 1
+        error = None
+        if isinstance(file, Refusal):
+            error = {"code": file.code, "message": file.message, "next_step": file.next_step}
+        on_event(
+            {
+                "event": "document",
+                "source": file.source,
+                "document_id": None,
+                "state": "refused" if refused else "would_ingest",
+                "pages": 0,
+                "blank_pages": [],
+                "no_text_pages": [],
+                "failed_pages": [],
+                "error": error,
+                "warnings": [],
+            }
+        )
+    return {
+        "event": "totals",
+        "job_id": None,
+        "documents": {state: n for state, n in states.items() if n},
+        "pages": {"indexed": 0, "blank": 0, "failed": 0},
+        "seconds": 0.0,
+        "encoder": None,
+        "warnings": [],
+    }

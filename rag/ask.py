@@ -1,0 +1,75 @@
+"""A question in, an answer with citations out: search, read the pages found, answer from them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from rag.filters import Filter
+from rag.ports import AnswerModel, Evidence
+from rag.repository import CollectionReader
+from rag.retrieve import Mode, Retriever, SearchResult
+from rag.settings import AnswerSettings
+from rag.types import Answer, PageField, StageReport
+
+
+@dataclass(frozen=True)
+class AskResult:
+    answer: Answer
+    search: SearchResult
+    stages: tuple[StageReport, ...]
+
+
+class Asker:
+    """Answers from one collection. Thread-safe where the answer model is."""
+
+    def __init__(self, retriever: Retriever, model: AnswerModel, settings: AnswerSettings) -> None:
+        self._retriever = retriever
+        self._model = model
+        self._settings = settings
+
+    def ask(
+        self,
+        reader: CollectionReader,
+        question: str,
+        *,
+        mode: Mode = Mode.HYBRID,
+        scope: Filter | None = None,
+    ) -> AskResult:
+        """Answer from the best pages in scope, or abstain.
+
+        Raises:
+            InputError: a question without words.
+        """
+        found = self._retriever.search(
+            reader, question, top_k=self._settings.answer_pages, mode=mode, scope=scope
+        )
+        start = time.perf_counter()
+        answer = self._model.answer(question, found.query, self._evidence(reader, found))
+        answered = StageReport("answer", len(found.hits), (time.perf_counter() - start) * 1000)
+        return AskResult(answer, found, (*found.stages, answered))
+
+    def _evidence(self, reader: CollectionReader, found: SearchResult) -> list[Evidence]:
+        vectors = reader.vectors(found.record_ids, PageField.PATCHES)
+        stored = reader.stored_pages([hit.ref for hit in found.hits])
+        nothing = np.zeros((0, found.query.tokens.dim), np.float32)
+        evidence: list[Evidence] = []
+        for number, (hit, record_id) in enumerate(
+            zip(found.hits, found.record_ids, strict=True), start=1
+        ):
+            words = stored[hit.ref].vector_words
+            has_words = words is not None and record_id in vectors
+            evidence.append(
+                Evidence(
+                    number=number,
+                    hit=hit,
+                    text=stored[hit.ref].text,
+                    vectors=vectors[record_id] if has_words else nothing,
+                    vector_words=words
+                    if words is not None and has_words
+                    else np.zeros(0, np.int32),
+                )
+            )
+        return evidence
