@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ class EdgeIndex:
             ]
             found = self._shard.query_batch(qe.QueryBatchRequest(requests))
             return [
-                ranked(((str(point.id), point.score) for point in points), limit)
+                ranked(((_text(point.id), point.score) for point in points), limit)
                 for points, (_, _, limit) in zip(found, checked, strict=True)
             ]
 
@@ -211,6 +212,10 @@ _DIALECT = _EdgeDialect()
 _SIGN_BITS_ALONE = qe.SearchParams(quantization=qe.QuantizationSearchParams(rescore=False))
 
 
+# Edge returns ids as UUID objects, and writing one out takes longer than scoring its page by words.
+_text = lru_cache(maxsize=2**16)(str)
+
+
 def _stored(vector: FloatArray | SparseVector) -> Any:
     # Lists cross into Edge twice as fast as arrays (1.0 against 2.0 ms for 400 x 128).
     if isinstance(vector, SparseVector):
@@ -279,6 +284,8 @@ def _create(folder: Path, spec: IndexSpec) -> None:
 
 def _check_schema(folder: Path, spec: IndexSpec) -> None:
     found = json.loads((folder / _SCHEMA_FILE).read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise TypeError(f"{_SCHEMA_FILE} holds {found!r:.50}")  # becomes IndexUnavailable
     wanted = {"schema": SCHEMA_VERSION, **asdict(spec)}
     if found != wanted:
         raise IndexMismatch(

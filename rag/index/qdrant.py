@@ -275,7 +275,7 @@ class QdrantIndex:
             ) from error
         except (ApiException, RuntimeError) as error:  # RuntimeError: the client is closed
             raise IndexUnavailable(
-                f"the page index cannot be {doing}: no answer from the Qdrant server",
+                f"the page index cannot be {doing}: no usable answer from the Qdrant server",
                 next_step=_CHECK_SERVER,
             ) from error
 

@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +26,6 @@ CLOSE: dict[str, Any] = {"rtol": 2e-3, "atol": 2e-3}
 MULTI_VECTORS = (PageField.PATCHES, PageField.HEADINGS, PageField.DENSE)
 SPARSE = (PageField.WORDS, PageField.HEADING_WORDS)
 
-Make = Callable[[], PageIndex]
 STORES = ("edge", "qdrant", "memory")
 
 
@@ -105,12 +104,19 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PageIndex]
     opened.close()
 
 
-@pytest.fixture(params=("edge", "qdrant"))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PageIndex]:
-    """The stores alone, where the index for tests is not as strict."""
-    opened = make_index(request.param, tmp_path)
+@pytest.fixture(scope="module", params=STORES)
+def refusing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PageIndex]:
+    """An index that tests only hand bad things to, and that must stay empty."""
+    opened = make_index(request.param, tmp_path_factory.mktemp("refusing"))
     yield opened
+    assert opened.count() == 0
     opened.close()
+
+
+# The index for tests does not know the limits of the stores.
+stores_alone = pytest.mark.parametrize("refusing", ("edge", "qdrant"), indirect=True)
 
 
 # --- the oracle ---------------------------------------------------------------------------------
@@ -352,14 +358,15 @@ BAD_VECTORS = {
 
 
 @pytest.mark.parametrize("name", BAD_VECTORS)
-def test_a_bad_vector_is_refused_and_nothing_of_its_batch_written(index, name):
+def test_a_bad_vector_is_refused_and_nothing_of_its_batch_written(refusing, name):
     field, vector = BAD_VECTORS[name]
     good = PageRecord(record_id(0), {PageField.WORDS: sparse({1: 1.0})}, {})
     with pytest.raises(ShapeError):
-        index.upsert([good, PageRecord(record_id(1), {field: vector}, {})])
-    assert index.count() == 0
+        refusing.upsert([good, PageRecord(record_id(1), {field: vector}, {})])
+    assert refusing.count() == 0
 
 
+@stores_alone
 @pytest.mark.parametrize(
     ("field", "vector"),
     [
@@ -370,27 +377,30 @@ def test_a_bad_vector_is_refused_and_nothing_of_its_batch_written(index, name):
     ],
     ids=["beyond float16", "too many rows", "terms out of order", "weights without terms"],
 )
-def test_what_a_store_cannot_hold_is_refused(store, field, vector):
+def test_what_a_store_cannot_hold_is_refused(refusing, field, vector):
     with pytest.raises(ShapeError):
-        store.upsert([PageRecord(record_id(1), {field: vector}, {})])
+        refusing.upsert([PageRecord(record_id(1), {field: vector}, {})])
 
 
+@stores_alone
 @pytest.mark.parametrize(
     "payload",
     [{"source": "x" * 2_000_000}, {"metadata": {"x": float("nan")}}, {"metadata": {"x": {1}}}],
     ids=["too long", "not a number", "not JSON"],
 )
-def test_a_payload_that_is_too_long_or_no_json_is_refused(store, payload):
+def test_a_payload_that_is_too_long_or_no_json_is_refused(refusing, payload):
     with pytest.raises(ShapeError):
-        store.upsert([PageRecord(record_id(1), {}, payload)])
+        refusing.upsert([PageRecord(record_id(1), {}, payload)])
 
 
+@stores_alone
 @pytest.mark.parametrize("bad_id", ["page-7", "7", record_id(1).upper(), record_id(1)[:-1]])
-def test_an_id_that_would_come_back_different_is_refused(store, bad_id):
+def test_an_id_that_would_come_back_different_is_refused(refusing, bad_id):
     with pytest.raises(ShapeError):
-        store.upsert([PageRecord(bad_id, {}, {})])
+        refusing.upsert([PageRecord(bad_id, {}, {})])
 
 
+@stores_alone
 @pytest.mark.parametrize(
     ("field", "query"),
     [
@@ -403,9 +413,9 @@ def test_an_id_that_would_come_back_different_is_refused(store, bad_id):
     ],
     ids=["dim", "no rows", "NaN", "fde rows", "array as words", "words as array"],
 )
-def test_a_bad_query_is_refused(store, field, query):
+def test_a_bad_query_is_refused(refusing, field, query):
     with pytest.raises(ShapeError):
-        store.search(field, query, limit=3)
+        refusing.search(field, query, limit=3)
 
 
 def test_a_field_of_size_zero_is_not_in_the_index(tmp_path):
@@ -417,10 +427,12 @@ def test_a_field_of_size_zero_is_not_in_the_index(tmp_path):
         index.close()
 
 
-def test_a_closed_index_says_that_it_is_unavailable(store):
-    store.close()
+@pytest.mark.parametrize("name", ["edge", "qdrant"])
+def test_a_closed_index_says_that_it_is_unavailable(tmp_path, name):
+    index = make_index(name, tmp_path)
+    index.close()
     with pytest.raises(IndexUnavailable):
-        store.count()
+        index.count()
 
 
 # --- filters ------------------------------------------------------------------------------------
