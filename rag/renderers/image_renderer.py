@@ -99,8 +99,10 @@ def _opened(path: Path, page_number: int = 1) -> Iterator[Image.Image]:
                 if image.width * image.height > _MAX_IMAGE_PX:
                     raise _too_many_pixels(path)
                 yield image
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except Image.DecompressionBombError as error:
         raise _too_many_pixels(path) from error
+    except MemoryError as error:
+        raise page_frame.out_of_memory(path) from error
     except UnidentifiedImageError as error:
         raise page_frame.damaged(path, "it is not an image of a known kind") from error
     except DocumentError:

@@ -136,7 +136,8 @@ def px_per_pt(width_pt: float, height_pt: float, *, dpi: float, max_px: int) -> 
 
     Holds for sides rounded up to whole pixels, as the readers round them.
     """
-    scale = min(dpi / 72.0, max_px / width_pt, max_px / height_pt)
+    # A hair less: 792 pt at 150 dpi are 1650.0000000000002 px in floats, and would become 1651.
+    scale = min(dpi / 72.0 * (1.0 - 1e-9), max_px / width_pt, max_px / height_pt)
 
     def n_px(scale: float) -> int:
         return math.ceil(width_pt * scale) * math.ceil(height_pt * scale)

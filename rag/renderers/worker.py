@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-import threadpoolctl  # type: ignore[import-untyped]  # it has no stubs
+import threadpoolctl
 from PIL import Image
 
 from rag.errors import DocumentError
