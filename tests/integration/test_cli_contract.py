@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from rag.apps.cli import output
 from rag.apps.cli.app import run
@@ -59,7 +60,7 @@ ASK = {
             "source": "report.pdf",
             "page_number": 2,
             "quote": "Celtic Sea 90.3",
-            "boxes": [],
+            "boxes": [[100.0, 100.0, 200.0, 200.0]],
             "verified": True,
         }
     ],
@@ -88,6 +89,30 @@ REFUSED = EVENT | {
     "failed_pages": [],
     "error": {"code": "not_a_pdf", "message": "not a PDF", "next_step": "Give a PDF."},
 }
+PAGE = {
+    "page_number": 1,
+    "state": "failed",
+    "reason": "render_timeout",
+    "width_pt": 595.0,
+    "height_pt": 842.0,
+    "words": 0,
+    "no_text": True,
+}
+DOCTOR = {
+    "usable": True,
+    "checks": [
+        {"name": "renderer", "ok": True, "detail": "pymupdf", "next_step": ""},
+        {"name": "poppler", "ok": False, "detail": "no pdftoppm", "next_step": "Get poppler."},
+    ],
+    "machine": {"cpus": 2},
+    "settings": {},
+}
+
+
+def blank_png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (60, 80), "white").save(stream, format="PNG")
+    return stream.getvalue()
 
 
 def totals(**documents: int) -> dict[str, Any]:
@@ -115,12 +140,18 @@ class FakeOctavo:
             "ask": ASK,
             "ingest": totals(indexed=1),
             "list_documents": {"documents": [DOCUMENT]},
-            "show": {**DOCUMENT, "page_list": [{"page_number": 1, "state": "indexed"}]},
-            "page_png": {"png": base64.b64encode(b"PNG").decode(), "boxes": [], "width_px": 10},
+            "show": {**DOCUMENT, "page_list": [PAGE]},
+            "page_png": {
+                "png": base64.b64encode(blank_png()).decode(),
+                "boxes": [],
+                "width_px": 60,
+                "width_pt": 600.0,
+                "height_pt": 800.0,
+            },
             "delete": {"deleted": ["d1"], "left": {"pages": 0, "records": 0}},
             "status": {"data_dir": "x", "collections": {"default": {"pages": 3}}},
             "collections": {"collections": [{"name": "default", "documents": 1}]},
-            "doctor": {"usable": True, "missing": []},
+            "doctor": DOCTOR,
         }
 
     def __getattr__(self, name: str) -> Any:
@@ -147,12 +178,13 @@ def octavo(monkeypatch: pytest.MonkeyPatch) -> FakeOctavo:
         fake.commands.append(command)
         yield fake
 
-    def doctor(settings: Any) -> Any:
+    def examine(settings: Any) -> Any:
         fake.settings = settings
         return fake.answers["doctor"]
 
-    client = types.SimpleNamespace(connect=connect, doctor=doctor)
-    monkeypatch.setitem(sys.modules, "rag.apps.client", client)
+    for name, stand_in in (("client", {"connect": connect}), ("doctor", {"examine": examine})):
+        module = types.SimpleNamespace(**stand_in)
+        monkeypatch.setitem(sys.modules, f"rag.apps.{name}", module)
     return fake
 
 
@@ -222,7 +254,7 @@ def test_list_names_blank_wordless_and_failed_pages(octavo, capsys):
 def test_flags_of_search_reach_the_client(octavo):
     run(
         shlex.split(
-            "search dividend -k 7 --mode text --exact --explain -c books"
+            "search dividend -k 7 --mode text --exact --explain --expect b:c.pdf:4 -c books"
             " --doc a.pdf --doc b.pdf --pages 3-7 --filter year=2023"
         )
     )
@@ -237,6 +269,7 @@ def test_flags_of_search_reach_the_client(octavo):
                 "mode": "text",
                 "exact": True,
                 "explain": True,
+                "expect": ("b:c.pdf", 4),
                 "filters": {"year": 2023},
                 "documents": ["a.pdf", "b.pdf"],
                 "pages": (3, 7),
@@ -295,10 +328,10 @@ def test_flags_of_ingest_reach_the_client(octavo, tmp_path):
 
 def test_page_and_heatmap_write_the_picture(octavo, tmp_path, capsys):
     assert run(["page", "report.pdf", "2", "-o", str(tmp_path / "p.png"), "--json"]) == 0
-    assert (tmp_path / "p.png").read_bytes() == b"PNG"
+    assert (tmp_path / "p.png").read_bytes() == blank_png()
     assert "png" not in json.loads(capsys.readouterr().out)
     assert run(["search", "dividend", "--heatmap", str(tmp_path / "h.png")]) == 0
-    assert (tmp_path / "h.png").read_bytes() == b"PNG"
+    assert (tmp_path / "h.png").read_bytes() == blank_png()
     assert octavo.calls[-1][1] | {"dpi": 0} == {
         "document": "d1",
         "page_number": 2,
@@ -306,6 +339,41 @@ def test_page_and_heatmap_write_the_picture(octavo, tmp_path, capsys):
         "collection": "default",
         "dpi": 0,
     }
+
+
+def test_ask_writes_the_cited_page_with_its_evidence_marked(octavo, tmp_path):
+    assert run(["ask", "How much?", "--heatmap", str(tmp_path / "cited.png")]) == 0
+    assert octavo.calls[-1][1] | {"dpi": 0} == {
+        "document": "d1",
+        "page_number": 2,
+        "collection": "default",
+        "dpi": 0,
+    }
+    with Image.open(tmp_path / "cited.png") as picture:
+        # The box is 100 to 200 points of 600, so 10 to 20 pixels of 60.
+        assert picture.getpixel((15, 15)) != (255, 255, 255)
+        assert picture.getpixel((40, 40)) == (255, 255, 255)
+
+
+def test_an_answer_without_citations_writes_no_picture(octavo, tmp_path):
+    octavo.answers["ask"] = ASK | {"citations": [], "abstained": True}
+    assert run(["ask", "How much?", "--heatmap", str(tmp_path / "cited.png")]) == 0
+    assert not (tmp_path / "cited.png").exists()
+
+
+def test_show_lists_each_page_with_what_went_wrong(octavo, capsys):
+    run(["show", "report.pdf"])
+    out = capsys.readouterr().out
+    for part in ("render_timeout", "595 x 842"):
+        assert part in out
+
+
+def test_doctor_shows_what_is_missing_and_the_settings_that_were_changed(octavo, capsys):
+    run(["doctor", "--data-dir", "elsewhere"])
+    out = capsys.readouterr().out
+    for part in ("ok      renderer", "missing poppler", "next: Get poppler.", "elsewhere"):
+        assert part in out
+    assert "rrf" not in out
 
 
 def test_a_picture_that_cannot_be_written_is_an_error_in_one_line(octavo, tmp_path, capsys):
@@ -365,7 +433,7 @@ def test_rm_fails_when_anything_is_left(octavo):
 
 
 def test_doctor_fails_when_the_installation_is_not_usable(octavo):
-    octavo.answers["doctor"] = {"usable": False, "missing": [{"name": "weights"}]}
+    octavo.answers["doctor"] = DOCTOR | {"usable": False}
     assert run(["doctor"]) == 1
 
 
@@ -384,6 +452,9 @@ USAGE = [
     ["search", "x", "--filters", "[1]"],
     ["search", "x", "--filters", '{"year": {"$near": 1}}'],
     ["search", "x", "--device", "toaster"],
+    ["search", "x", "--explain", "--expect", "a.pdf"],
+    ["search", "x", "--explain", "--expect", "a.pdf:0"],
+    ["search", "x", "--expect", "a.pdf:1"],
     ["ingest"],
     ["ingest", "a.pdf", "--metadata", "=1"],
     ["ingest", "a.pdf", "--password-file", "no-such-file"],
@@ -445,7 +516,7 @@ def test_words_of_a_document_cannot_steer_the_terminal(octavo, capsys):
     hostile = "a\x1b[2J\x9b31m\u202egpj.exe\r\nb"
     octavo.answers["search"] = SEARCH | {"hits": [HIT | {"source": hostile, "snippet": hostile}]}
     octavo.answers["ask"] = ASK | {"answer": hostile, "abstained": True}
-    octavo.answers["show"] = {"title": hostile}
+    octavo.answers["show"] = {"title": hostile, "page_list": [PAGE | {"reason": hostile}]}
     for command in ("search", "ask", "show"):
         run(COMMANDS[command])
         out = capsys.readouterr().out

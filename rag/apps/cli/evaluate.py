@@ -159,6 +159,7 @@ def _search(
         mode=mode.value,
         exact=exact,
         explain=False,
+        highlights=False,
         filters=None,
         documents=_documents(query.doc, scope),
         pages=None,

@@ -211,3 +211,11 @@ def page_range(text: str) -> tuple[int, int]:
             f"expected a page or a range such as 3-7, from 1, got {text!r}", param_hint="--pages"
         )
     return first, last
+
+
+def page_reference(text: str, *, flag: str) -> tuple[str, int]:
+    """`report.pdf:60` -> ("report.pdf", 60); a name may hold colons of its own."""
+    document, _, number = text.rpartition(":")
+    if not document or not number.isascii() or not number.isdigit() or int(number) < 1:
+        raise typer.BadParameter(f"expected DOC:PAGE, got {text!r}", param_hint=flag)
+    return document, int(number)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rag.apps.cli import output
 from rag.apps.cli.flags import Common, add_command, opened
+from rag.apps.cli.picture import write_png
+
+if TYPE_CHECKING:
+    from rag.settings import Settings
 
 EXIT_FAILED = 1
 
@@ -44,7 +47,10 @@ def show(
 ) -> None:
     with opened(common.settings(), "show") as octavo:
         result = octavo.show(document=document, collection=common.collection)
-    _print(result, common)
+    if common.as_json:
+        output.emit(result)
+    else:
+        output.document(result)
 
 
 def page(
@@ -89,10 +95,14 @@ def status(common: Common) -> None:
 
 
 def doctor(common: Common) -> int:
-    from rag.apps.client import doctor as examine
+    from rag.apps.doctor import examine
 
-    result = examine(common.settings())
-    _print(result, common)
+    settings = common.settings()
+    result = examine(settings)
+    if common.as_json:
+        output.emit(result)
+    else:
+        output.examination(result, changed=_changed(settings))
     return 0 if result["usable"] else EXIT_FAILED
 
 
@@ -103,15 +113,17 @@ def _print(result: Mapping[str, Any], common: Common) -> None:
         output.record(result)
 
 
-def write_png(found: Mapping[str, Any], out: Path) -> None:
-    """Write the picture that `page_png` gave.
+def _changed(settings: Settings) -> dict[str, Any]:
+    """Settings that differ from their defaults, by dotted name."""
+    values, defaults = (
+        dict(_flat(each.model_dump(mode="json"))) for each in (settings, type(settings)())
+    )
+    return {name: value for name, value in values.items() if value != defaults[name]}
 
-    Raises:
-        InputError: the file cannot be written.
-    """
-    from rag.errors import InputError
 
-    try:
-        out.write_bytes(base64.b64decode(found["png"]))
-    except OSError as error:
-        raise InputError(f"cannot write {str(out)!r}: {error.strerror}") from error
+def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

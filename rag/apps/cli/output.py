@@ -201,6 +201,21 @@ def documents(result: Mapping[str, Any]) -> None:
     console.print(table)
 
 
+def document(result: Mapping[str, Any]) -> None:
+    """One document: its facts, then a line for each page."""
+    record({key: value for key, value in result.items() if key != "page_list"})
+    table = _table("page", "state", "words", "size, pt", "reason", right=("page", "words"))
+    for page in result["page_list"]:
+        table.add_row(
+            str(page["page_number"]),
+            page["state"],
+            str(page["words"]),
+            f"{page['width_pt']:g} x {page['height_pt']:g}",
+            clean(page["reason"] or ""),
+        )
+    open_console().print(table)
+
+
 def _metadata(document: Mapping[str, Any]) -> list[str]:
     metadata = document.get("metadata") or {}
     return [f"{clean(key)}={clean(value)}" for key, value in metadata.items()]
@@ -277,6 +292,24 @@ def runs(found: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
 
 
+def examination(result: Mapping[str, Any], *, changed: Mapping[str, Any]) -> None:
+    """What the doctor found; of the settings only those that differ from their defaults."""
+    from rich.text import Text
+
+    console = open_console()
+    for check in result["checks"]:
+        mark = ("ok      ", "green") if check["ok"] else ("missing ", "yellow")
+        console.print(
+            Text.assemble(mark, f"{check['name']:<20} ", (clean(check["detail"]), "dim")),
+            soft_wrap=True,
+        )
+        if check["next_step"]:
+            console.print(f"{'':8}next: {clean(check['next_step'])}", soft_wrap=True)
+    console.print()
+    facts = {key: value for key, value in result.items() if key not in ("checks", "settings")}
+    record(facts | {"settings_changed": changed})
+
+
 # --- anything else: nested facts ---------------------------------------------------------------
 def record(facts: Mapping[str, Any]) -> None:
     """Facts as an aligned list, nested ones indented below their name."""
@@ -286,9 +319,9 @@ def record(facts: Mapping[str, Any]) -> None:
 
 
 def _lines(facts: Mapping[str, Any], *, indent: int) -> Iterable[str]:
-    width = max((len(str(key)) for key in facts), default=0)
+    width = max((len(_name(key)) for key in facts), default=0)
     for key, value in facts.items():
-        name = str(key).replace("_", " ")
+        name = _name(key)
         if isinstance(value, Mapping) and value:
             yield f"{'':{indent}}{name}"
             yield from _lines(value, indent=indent + 2)
@@ -299,7 +332,21 @@ def _lines(facts: Mapping[str, Any], *, indent: int) -> Iterable[str]:
                 yield f"{'':{indent + 2}}- {inner[0].strip()}" if inner else f"{'':{indent + 2}}-"
                 yield from inner[1:]
         else:
-            yield f"{'':{indent}}{name:<{width}}  {_plain(value)}"
+            shown = _size(value) if key.endswith("_bytes") and value else _plain(value)
+            yield f"{'':{indent}}{name:<{width}}  {shown}"
+
+
+def _name(key: str) -> str:
+    """`free_bytes` as `free`; the dotted name of a setting as it is written."""
+    return clean(key if "." in key else key.removesuffix("_bytes").replace("_", " "))
+
+
+def _size(size_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.3g} GB"
 
 
 def _plain(value: object) -> str:

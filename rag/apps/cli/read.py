@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +19,10 @@ from rag.apps.cli.flags import (
     PagesFlag,
     add_command,
     opened,
+    page_reference,
     scope,
 )
-from rag.apps.cli.look import write_png
+from rag.apps.cli.picture import write_evidence, write_png
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +45,10 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say how each page was found.")
     ] = False,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="DOC:PAGE", help="With --explain: follow this page as well."),
+    ] = None,
     heatmap: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the best page as PNG, matches marked."),
@@ -53,6 +59,9 @@ def search(
     pages: PagesFlag = None,
 ) -> None:
     where = scope(filter_flags, filters, documents, pages)
+    expected = None if expect is None else page_reference(expect, flag="--expect")
+    if expect is not None and not explain:
+        raise typer.BadParameter("wants --explain beside it", param_hint="--expect")
     settings = common.settings()
     with opened(settings, "search") as octavo:
         result = octavo.search(
@@ -62,6 +71,7 @@ def search(
             mode=mode.value,
             exact=exact,
             explain=explain,
+            expect=expected,
             **where,
         )
         if heatmap is not None and result["hits"]:
@@ -88,19 +98,46 @@ def ask(
     common: Common,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question.")],
     mode: ModeFlag = Mode.HYBRID,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the first cited page as PNG, evidence marked."),
+    ] = None,
     filter_flags: FilterFlag = None,
     filters: FiltersFlag = None,
     documents: DocumentFlag = None,
     pages: PagesFlag = None,
 ) -> None:
     where = scope(filter_flags, filters, documents, pages)
-    with opened(common.settings(), "ask") as octavo:
+    settings = common.settings()
+    with opened(settings, "ask") as octavo:
         result = octavo.ask(
             question=question, collection=common.collection, mode=mode.value, **where
         )
+        if heatmap is not None and result["citations"]:
+            cited = result["citations"][0]
+            page = octavo.page_png(
+                document=cited["document_id"],
+                page_number=cited["page_number"],
+                collection=common.collection,
+                dpi=settings.render.dpi,
+            )
+            write_evidence(page, _boxes_beside(result["citations"], cited), heatmap)
     if common.as_json:
         output.emit(result)
         return
     output.ask(result)
     output.warnings(result.get("warnings", []))
     output.note(f"\n{result['model_id']}, {result['timings_ms']['total']:.0f} ms")
+
+
+def _boxes_beside(
+    citations: Sequence[Mapping[str, Any]], cited: Mapping[str, Any]
+) -> list[Sequence[float]]:
+    """The boxes of every citation of the same page."""
+    page = (cited["document_id"], cited["page_number"])
+    return [
+        box
+        for citation in citations
+        if (citation["document_id"], citation["page_number"]) == page
+        for box in citation["boxes"]
+    ]
