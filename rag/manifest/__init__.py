@@ -16,7 +16,6 @@ from rag.manifest.rows import (
     TextRow,
     Unchanged,
     VersionState,
-    derive_document_id,
     page_record_id,
 )
 from rag.manifest.store import Manifest
@@ -35,6 +34,5 @@ __all__ = [
     "TextRow",
     "Unchanged",
     "VersionState",
-    "derive_document_id",
     "page_record_id",
 ]

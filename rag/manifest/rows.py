@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,14 +33,6 @@ class VersionState(StrEnum):
     STAGING = "staging"
     LIVE = "live"
     RETIRED = "retired"  # its records may still be in the index
-
-
-def derive_document_id(collection: str, root: str, source: str) -> str:
-    """The identity of a document: where it lives, not what its bytes are (those make a version)."""
-    # Each part carries its length: ("a", "b/c") and ("a/b", "c") must not meet.
-    parts = (part.encode("utf-8", "surrogateescape") for part in (collection, root, source))
-    digest = hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
-    return digest.hexdigest()[:16]
 
 
 def page_record_id(version_id: str, page_number: int) -> str:

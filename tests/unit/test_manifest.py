@@ -16,7 +16,6 @@ from rag.manifest import (
     PageState,
     StagedVersion,
     Unchanged,
-    derive_document_id,
     page_record_id,
 )
 from rag.page_text import PageText
@@ -366,17 +365,6 @@ def test_jobs_say_what_became_of_them(manifest):
 
 
 # --- names --------------------------------------------------------------------------------------
-def test_a_document_id_depends_on_where_its_parts_end():
-    ids = {
-        derive_document_id("c", "/a", "b/c.pdf"),
-        derive_document_id("c", "/a/b", "c.pdf"),
-        derive_document_id("d", "/a", "b/c.pdf"),
-        derive_document_id("c", "/a", "b/\udcff.pdf"),  # a name that is not UTF-8
-    }
-    assert len(ids) == 4
-    assert derive_document_id("c", "/a", "b/c.pdf") in ids
-
-
 def test_a_record_id_is_the_same_every_time_and_another_for_every_page():
     ids = {page_record_id(version, page) for version in ("v1", "v2") for page in (1, 2, 11)}
     assert len(ids) == 6
