@@ -44,6 +44,8 @@ class Pdf2imageRenderer:
 
     def __init__(self, *, timeout_s: int = 20) -> None:
         self._timeout_s = timeout_s
+        self._sized: tuple[page_frame.FileKey, int] | None = None  # the page asked for last
+        self._size_pt = (0.0, 0.0)
 
     def open(self, path: Path, *, password: str | None = None) -> PdfInfo:
         page_frame.require_pdf(path)
@@ -119,6 +121,15 @@ class Pdf2imageRenderer:
 
     def _page_size(self, path: Path, page_number: int, password: str | None) -> tuple[float, float]:
         """(width, height) in points of the crop box, after /Rotate."""
+        page = (page_frame.FileKey.of(path, password), page_number)
+        if page != self._sized:
+            self._size_pt = self._page_size_told(path, page_number, password)
+            self._sized = page
+        return self._size_pt
+
+    def _page_size_told(
+        self, path: Path, page_number: int, password: str | None
+    ) -> tuple[float, float]:
         page_frame.require_pdf(path)
         with _translated(path, password, page_number):
             info = self._info(path, password, page_number)

@@ -35,8 +35,9 @@ _INK_MAX_PX = 300_000
 # Out of 255, in one colour channel. A black dot of 1 pt covers 0.3 of a pixel at 40 dpi, which may
 # be shared by four: 0.08 * 255 = 20 at the least.
 _INK_CONTRAST = 16
-# Another reader would say the same.
-_FINAL = frozenset({"not_a_pdf", "password_required", "wrong_password", "unreadable"})
+# Another reader would say the same. Not so of `wrong_password`: poppler says it of ciphers that it
+# does not know.
+_FINAL = frozenset({"not_a_pdf", "password_required", "unreadable"})
 
 _Read = TypeVar("_Read")
 

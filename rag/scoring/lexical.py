@@ -24,7 +24,7 @@ _STOP_WORDS = frozenset(
     my no nor not of off on once only or other our out over own please provide same she should show
     so some such tell than that the their them then there these they this those through to too
     under until up us very was we were what when where which while who whom why will with would you
-    your""".split()  # noqa: SIM905 - a list of quoted words would hide the words
+    your""".split()
 )
 _TOKEN = re.compile(r"\d[\d.,]*|[^\W\d_]+")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")

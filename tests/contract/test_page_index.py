@@ -116,7 +116,7 @@ def refusing(
 
 
 # The index for tests does not know the limits of the stores.
-stores_alone = pytest.mark.parametrize("refusing", ("edge", "qdrant"), indirect=True)
+stores_alone = pytest.mark.parametrize("refusing", ["edge", "qdrant"], indirect=True)
 
 
 # --- the oracle ---------------------------------------------------------------------------------

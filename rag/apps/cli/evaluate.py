@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.apps.cli import output
+from rag.apps.cli import output, report
 from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, opened
 from rag.apps.cli.progress import progress_bar
 
@@ -247,4 +247,4 @@ def list_runs(
     if as_json:
         output.emit({"runs": runs})
     else:
-        output.runs(runs)
+        report.runs(runs)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.apps.cli import output
+from rag.apps.cli import output, report
 from rag.apps.cli.flags import Common, add_command, opened
 from rag.apps.cli.picture import write_png
 
 if TYPE_CHECKING:
     from rag.settings import Settings
+    from rag.types import Json
 
 EXIT_FAILED = 1
 
@@ -35,10 +36,7 @@ def register(app: typer.Typer) -> None:
 def list_documents(common: Common) -> None:
     with opened(common.settings(), "list") as octavo:
         result = octavo.list_documents(collection=common.collection)
-    if common.as_json:
-        output.emit(result)
-    else:
-        output.documents(result)
+    _print(result, report.documents, common)
 
 
 def show(
@@ -47,10 +45,7 @@ def show(
 ) -> None:
     with opened(common.settings(), "show") as octavo:
         result = octavo.show(document=document, collection=common.collection)
-    if common.as_json:
-        output.emit(result)
-    else:
-        output.document(result)
+    _print(result, report.document, common)
 
 
 def page(
@@ -85,13 +80,13 @@ def page(
 def collections(common: Common) -> None:
     with opened(common.settings(), "collections") as octavo:
         result = octavo.collections()
-    _print(result, common)
+    _print(result, report.collections, common)
 
 
 def status(common: Common) -> None:
     with opened(common.settings(), "status") as octavo:
         result = octavo.status()
-    _print(result, common)
+    _print(result, report.status, common)
 
 
 def doctor(common: Common) -> int:
@@ -102,15 +97,15 @@ def doctor(common: Common) -> int:
     if common.as_json:
         output.emit(result)
     else:
-        output.examination(result, changed=_changed(settings))
+        report.examination(result, changed=_changed(settings))
     return 0 if result["usable"] else EXIT_FAILED
 
 
-def _print(result: Mapping[str, Any], common: Common) -> None:
+def _print(result: Json, for_people: Callable[[Json], None], common: Common) -> None:
     if common.as_json:
         output.emit(result)
     else:
-        output.record(result)
+        for_people(result)
 
 
 def _changed(settings: Settings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag.apps.cli import output
+from rag.apps.cli import output, report
 from rag.apps.cli.flags import (
     Common,
     DocumentFlag,
@@ -87,9 +87,9 @@ def search(
     if common.as_json:
         output.emit(result)
         return
-    output.search(result)
+    report.search(result)
     if explain:
-        output.explanation(result)
+        report.explanation(result)
     output.warnings(result.get("warnings", []))
     output.note(f"{mode.value} search, {result['timings_ms']['total']:.0f} ms")
 
@@ -125,7 +125,7 @@ def ask(
     if common.as_json:
         output.emit(result)
         return
-    output.ask(result)
+    report.ask(result)
     output.warnings(result.get("warnings", []))
     output.note(f"\n{result['model_id']}, {result['timings_ms']['total']:.0f} ms")
 

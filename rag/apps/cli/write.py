@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.apps.cli import output
+from rag.apps.cli import output, report
 from rag.apps.cli.flags import Common, add_command, assignments, opened
 from rag.apps.cli.progress import progress_bar
 
@@ -69,7 +69,7 @@ def ingest(
     if common.as_json:
         output.emit(totals)
     else:
-        output.totals(totals)
+        report.totals(totals)
         output.warnings(totals.get("warnings", []))
     return exit_code(totals["documents"])
 
@@ -122,6 +122,6 @@ def _reporter(
         elif as_json:
             output.emit(event)
         else:
-            output.ingested(event, console)
+            report.ingested(event, console)
 
     return report
