@@ -25,6 +25,7 @@ OnEvent = Callable[[Json], None]
 # "Will not try" as against "tried and could not".
 _REFUSALS = frozenset(
     {
+        "not_permitted",
         "not_a_pdf",
         "password_required",
         "wrong_password",
@@ -214,7 +215,8 @@ class Ingestor:
     # --- what is said of it ---------------------------------------------------------------------
     def _refused(self, incoming: Incoming, error: RagError) -> Json:
         state = DocumentState.REFUSED if error.code in _REFUSALS else DocumentState.FAILED
-        self._writer.refuse(incoming, error, state=state)
+        if error.code != "not_permitted":  # another's document stays as its owner left it
+            self._writer.refuse(incoming, error, state=state)
         return {
             "event": "document",
             "source": incoming.source,

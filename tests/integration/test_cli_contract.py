@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rag.apps.cli import output
 from rag.apps.cli.app import run
+from rag.apps.cli.report import page_list
 from rag.apps.cli.write import exit_code
 from rag.errors import NotFound
 
@@ -46,7 +46,21 @@ SEARCH = {
     "timings_ms": {"total": 12.3},
     "encoder": "words@1",
     "warnings": [{"code": "no_text", "message": "page 5 has no words"}],
-    "explain": {"fused": {"zscore": 1.5}},
+    "explain": {
+        "weights": {"words": 1.0, "patches": 0.5},
+        "candidates": 12,
+        "hits": [
+            {
+                "rank": 1,
+                "document_id": "d1",
+                "source": "report.pdf",
+                "page_number": 2,
+                "score": 21.4,
+                "legs": {"words": {"score": 9.1, "rank": 3}},
+            }
+        ],
+        "expected": {"rank": None, "candidate": False},
+    },
 }
 ASK = {
     "question": "q",
@@ -97,6 +111,15 @@ PAGE = {
     "height_pt": 842.0,
     "words": 0,
     "no_text": True,
+}
+COLLECTION = {"name": "default", "documents": 1, "pages": 4, "encoder": "words@1"}
+JOB = {
+    "job_id": "j",
+    "kind": "ingest",
+    "state": "done",
+    "started_at": 1_700_000_000.0,
+    "finished_at": 1_700_000_002.5,
+    "totals": {"documents": {"indexed": 3}},
 }
 DOCTOR = {
     "usable": True,
@@ -149,8 +172,8 @@ class FakeOctavo:
                 "height_pt": 800.0,
             },
             "delete": {"deleted": ["d1"], "left": {"pages": 0, "records": 0}},
-            "status": {"data_dir": "x", "collections": {"default": {"pages": 3}}},
-            "collections": {"collections": [{"name": "default", "documents": 1}]},
+            "status": {"collections": [COLLECTION], "jobs": [JOB]},
+            "collections": {"collections": [COLLECTION]},
             "doctor": DOCTOR,
         }
 
@@ -234,7 +257,7 @@ def test_search_without_a_hit_says_so(octavo, capsys):
 def test_explain_shows_stages_and_the_parts_of_each_score(octavo, capsys):
     run(["search", "dividend", "--explain"])
     out = capsys.readouterr().out
-    for part in ("fde", "1000", "maxsim", "9.100", "zscore"):
+    for part in ("fde", "1000", "9.100 #3", "0.5", "The expected page was no candidate"):
         assert part in out
 
 
@@ -365,6 +388,13 @@ def test_show_lists_each_page_with_what_went_wrong(octavo, capsys):
     run(["show", "report.pdf"])
     out = capsys.readouterr().out
     for part in ("render_timeout", "595 x 842"):
+        assert part in out
+
+
+def test_status_lists_collections_and_jobs(octavo, capsys):
+    run(["status"])
+    out = capsys.readouterr().out
+    for part in ("default", "words@1", "2.5", "3 indexed"):
         assert part in out
 
 
@@ -534,8 +564,8 @@ def test_a_file_name_that_is_not_utf8_does_not_end_a_listing(octavo, monkeypatch
 
 
 def test_page_lists_are_short():
-    assert output.page_list([7, 3, 5, 6]) == "3, 5-7"
-    assert output.page_list([]) == ""
+    assert page_list([7, 3, 5, 6]) == "3, 5-7"
+    assert page_list([]) == ""
 
 
 def test_help_loads_nothing_heavy():
@@ -556,7 +586,7 @@ def test_a_reader_that_has_gone_gets_no_complaint(flags):
     program = (
         "import sys, types, contextlib; from rag.apps.cli.app import run;"
         "sys.modules['rag.apps.client'] = types.SimpleNamespace(connect=lambda s, command:"
-        " contextlib.nullcontext(types.SimpleNamespace(status=lambda: {'rows': [1, 2]})));"
+        " contextlib.nullcontext(types.SimpleNamespace(status=lambda: {'collections': [], 'jobs': []})));"
         "sys.exit(run(['status', *sys.argv[1:]]))"
     )
     reader, writer = os.pipe()

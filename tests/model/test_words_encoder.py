@@ -1,5 +1,7 @@
 """The embedded encoder on its real weights."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnxruntime
 import pytest

@@ -111,7 +111,7 @@ def _reporter(
 ) -> Callable[[Mapping[str, Any]], None]:
     task = progress.add_task("reading", total=None)
 
-    def report(event: Mapping[str, Any]) -> None:
+    def on_event(event: Mapping[str, Any]) -> None:
         if event["event"] == "progress":
             progress.update(
                 task,
@@ -124,4 +124,4 @@ def _reporter(
         else:
             report.ingested(event, console)
 
-    return report
+    return on_event
