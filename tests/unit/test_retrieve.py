@@ -1,0 +1,284 @@
+"""The read path on a small world with exact arithmetic: hashed words as vectors, all in memory."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingestion.embed import Embedder
+from ingestion.store import store_batch
+from ingestion.text import document_view
+from rag.errors import InputError, NotFound
+from rag.manifest import DocumentState, Incoming, Manifest
+from rag.page_store import PageStore
+from rag.page_text import PageText
+from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, IndexSpec, ScannedPage
+from rag.repository import Repository
+from rag.retrieve import Mode, Retriever
+from rag.scoring.fde import FdeEncoder, FdeSpec
+from rag.scoring.maxsim import maxsim
+from rag.settings import RetrievalSettings
+from rag.testing import MemoryIndex
+from rag.types import MultiVector, PageRef, Principal
+
+DIM = 16
+OWNER = Principal.owner()
+WORDS = ["tide", "power", "dividend", "turbine", "harbour", "revenue", "staff", "safety", "storm"]
+
+
+def word_vector(word: str) -> np.ndarray:
+    """A unit vector that depends on the word alone."""
+    seed = int.from_bytes(hashlib.sha256(word.lower().encode()).digest()[:8], "little")
+    vector = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def rows(words) -> np.ndarray:
+    return np.array([word_vector(word) for word in words], np.float32).reshape(-1, DIM)
+
+
+def page_text(words) -> PageText:
+    n = len(words)
+    boxes = np.array([[20.0 * i, 10, 20.0 * i + 18, 20] for i in range(n)], np.float32)
+    return PageText(
+        tuple(words),
+        boxes.reshape(n, 4),
+        np.zeros(n, np.int32),
+        np.full(n, 10, np.float32),
+        np.zeros(n, np.bool_),
+    )
+
+
+class WordHasher:
+    """A PageEncoder without a model."""
+
+    wants_image = False
+    identity = EncoderIdentity("hash", "1", DIM, DIM)
+
+    def encode_pages(self, pages):
+        return [
+            EncodedPage(
+                patches=MultiVector(rows(page.text.words), boxes=page.text.boxes),
+                patch_words=np.arange(len(page.text), dtype=np.int32),
+                dense=rows(page.text.words).mean(axis=0, keepdims=True)
+                if len(page.text)
+                else np.zeros((0, DIM), np.float32),
+                headings=MultiVector(rows(page.text.words[:2]), boxes=page.text.boxes[:2]),
+            )
+            for page in pages
+        ]
+
+    def encode_query(self, text):
+        if not text.split():
+            raise InputError("no word")
+        tokens = rows(text.split())
+        return EncodedQuery(MultiVector(tokens), tokens.mean(axis=0))
+
+
+class World:
+    """Documents as lists of pages, each a list of words."""
+
+    def __init__(self, folder: Path, documents, **retrieval) -> None:
+        self.documents = documents
+        encoder = WordHasher()
+        fde = FdeEncoder(FdeSpec(DIM, repetitions=8, simhash_bits=3, projection_dim=8, seed=1))
+        index = MemoryIndex(IndexSpec(DIM, DIM, fde.spec.fde_size))
+        self.repository = Repository(
+            Manifest.in_folder(folder), PageStore(folder, None), lambda _: index
+        )
+        self.repository.ensure_collection("c", {})
+        writer = self.repository.writer(OWNER, "c")
+        embedder = Embedder(encoder, fde)
+        for name, pages in documents.items():
+            path = folder / f"{name}.pdf"
+            path.write_bytes(name.encode())
+            version = writer.begin(
+                path,
+                Incoming(
+                    document_id=name,
+                    root=str(folder),
+                    source=f"{name}.pdf",
+                    sha256=hashlib.sha256(name.encode()).hexdigest(),
+                    n_pages=len(pages),
+                    metadata={"name": name},
+                    readers=("user:ann",) if name == "foreign" else ("*",),
+                ),
+            )
+            scanned = [
+                ScannedPage(number, 612, 792, page_text(words), True, f"{name}{number}", "made")
+                for number, words in enumerate(pages, start=1)
+            ]
+            store_batch(writer, version, embedder.embed(name, version.version_id, scanned), [])
+            texts = {page.page_number: page.text for page in scanned}
+            features, priors = document_view(f"{name}.pdf", "", texts)
+            writer.publish(version, state=DocumentState.INDEXED, features=features, priors=priors)
+        self.reader = self.repository.reader(OWNER, "c")
+        self.retriever = Retriever(encoder, fde, RetrievalSettings(**retrieval))
+
+    def pages(self):
+        return {
+            PageRef(name, number): words
+            for name, pages in self.documents.items()
+            for number, words in enumerate(pages, start=1)
+        }
+
+    def found(self, question, reader=None, **options):
+        options = {"top_k": 50, "mode": Mode.HYBRID, **options}
+        return self.retriever.search(reader or self.reader, question, **options).hits
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(
+        tmp_path,
+        {
+            "north": [["tide", "power", "revenue"], ["dividend", "staff"], ["storm", "harbour"]],
+            "south": [["harbour", "staff", "safety"], ["turbine", "power"], ["dividend", "tide"]],
+            "foreign": [["dividend", "secret"]],
+        },
+    )
+
+
+some_pages = st.lists(
+    st.lists(st.sampled_from(WORDS), min_size=1, max_size=6), min_size=1, max_size=8
+)
+quiet = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@quiet
+@given(
+    first=some_pages,
+    second=some_pages,
+    question=st.lists(st.sampled_from(WORDS), min_size=1, max_size=4),
+)
+def test_visual_search_over_everything_is_exact_maxsim(tmp_path_factory, first, second, question):
+    world = World(tmp_path_factory.mktemp("w"), {"a": first, "b": second})
+    hits = world.found(" ".join(question), mode=Mode.VISUAL, exact=True)
+    expected = {ref: maxsim(rows(question), rows(words)) for ref, words in world.pages().items()}
+    assert {hit.ref for hit in hits} == expected.keys()
+    np.testing.assert_allclose(
+        [hit.score for hit in hits], sorted(expected.values(), reverse=True), atol=1e-4
+    )
+    for hit in hits:
+        assert hit.score == pytest.approx(expected[hit.ref], abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_with_every_page_a_candidate_the_cascade_equals_the_scan(mode, world):
+    everything = world.found("dividend of the tide", mode=mode)
+    staged = Retriever(
+        WordHasher(),
+        world.retriever._fde,
+        RetrievalSettings(scan_pages=0, candidates=50, leg_candidates=50),
+    ).search(world.reader, "dividend of the tide", top_k=50, mode=mode)
+    if mode is Mode.TEXT:
+        # Pages without a word of the question are no candidates of words alone, so the
+        # population of the z-scores differs; the order does not.
+        assert staged.hits
+        assert [hit.ref for hit in everything][: len(staged.hits)] == [
+            hit.ref for hit in staged.hits
+        ]
+    else:
+        assert [(hit.ref, hit.score) for hit in everything] == [
+            (hit.ref, pytest.approx(hit.score, abs=1e-5)) for hit in staged.hits
+        ]
+
+
+def test_a_visual_score_does_not_depend_on_other_pages(tmp_path):
+    alone = World(tmp_path / "1", {"a": [["tide", "power"]]})
+    among = World(tmp_path / "2", {"a": [["tide", "power"]], "b": [["storm"] * 9, ["staff"]]})
+    score = alone.found("power storm", mode=Mode.VISUAL)[0].score
+    others = {hit.ref: hit.score for hit in among.found("power storm", mode=Mode.VISUAL)}
+    assert others[PageRef("a", 1)] == pytest.approx(score, abs=1e-6)
+
+
+def test_the_page_with_the_words_comes_first(world):
+    assert world.found("turbine power")[0].ref == PageRef("south", 2)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_ranks_count_from_one_and_scores_fall(world, mode):
+    hits = world.found("dividend staff", mode=mode)
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= hit.score_normalized <= 1 for hit in hits)
+    normalized = [hit.score_normalized for hit in hits]
+    assert normalized == sorted(normalized, reverse=True)
+
+
+def test_top_k_cuts_the_same_ranking(world):
+    assert world.found("dividend", top_k=2) == world.found("dividend")[:2]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ({"documents": ["north"]}, {"north"}),
+        ({"documents": ["south.pdf"]}, {"south"}),
+        ({"filters": {"name": {"$ne": "north"}}}, {"south", "foreign"}),
+    ],
+)
+def test_nothing_outside_the_scope_is_found(world, scope, expected, exact):
+    hits = world.found("dividend", scope=world.reader.scope(**scope), exact=exact)
+    assert {hit.ref.document_id for hit in hits} == expected
+
+
+def test_a_page_range_holds(world):
+    hits = world.found("dividend", scope=world.reader.scope(pages=(2, 2)))
+    assert {hit.ref for hit in hits} == {PageRef("north", 2), PageRef("south", 2)}
+
+
+def test_what_somebody_may_not_read_is_not_found(world):
+    reader = world.repository.reader(Principal("bob"), "c")
+    assert PageRef("foreign", 1) in {hit.ref for hit in world.found("secret dividend")}
+    assert "foreign" not in {hit.ref.document_id for hit in world.found("secret", reader=reader)}
+    with pytest.raises(NotFound):
+        reader.scope(documents=["foreign"])
+
+
+def test_every_stage_reports_its_time_and_candidates(world):
+    retriever = Retriever(WordHasher(), world.retriever._fde, RetrievalSettings(scan_pages=0))
+    result = retriever.search(world.reader, "dividend", top_k=3)
+    names = [stage.name for stage in result.stages]
+    assert names == ["encode", "legs", "fde", "documents", "score", "fusion", "highlight"]
+    assert all(stage.ms >= 0 for stage in result.stages)
+
+
+def test_boxes_and_snippet_show_the_words_of_the_question(world):
+    hit = world.found("turbine")[0]
+    assert "turbine" in hit.snippet
+    box, weight = hit.boxes[0]
+    assert box.x0 == 0.0  # the first word of its page
+    assert weight == pytest.approx(1.0, abs=1e-3)
+
+
+def test_rrf_ranks_the_same_best_page(world):
+    retriever = Retriever(WordHasher(), world.retriever._fde, RetrievalSettings(fusion="rrf"))
+    result = retriever.search(world.reader, "turbine power", top_k=1)
+    assert result.hits[0].ref == PageRef("south", 2)
+    assert 0 < result.hits[0].score_normalized <= 1
+
+
+def test_explain_follows_an_expected_page(world):
+    result = world.retriever.search(
+        world.reader, "turbine", top_k=1, explain=True, expect=PageRef("north", 2)
+    )
+    assert result.explanation["expected"]["rank"] > 1
+    assert result.explanation["hits"][0]["legs"]["patches"]["rank"] == 1
+
+
+def test_an_empty_collection_answers_with_no_page(tmp_path):
+    world = World(tmp_path, {})
+    assert world.found("dividend") == ()
+
+
+def test_zero_pages_cannot_be_asked_for(world):
+    with pytest.raises(InputError, match="top_k"):
+        world.found("dividend", top_k=0)
