@@ -282,6 +282,13 @@ class Retriever:
             found = [record_id for record_id in ids if record_id in maxsim]
             return ranked(found, aligned(found, maxsim))
         weights = self._settings.weights.model_dump()
+        if mode is Mode.TEXT:
+            # BM25 scores share a scale, and 0 is their own word for "no such term".
+            found = sorted({record_id for leg in legs.values() for record_id in leg} & set(ids))
+            summed = sum(
+                weights[name] * np.nan_to_num(aligned(found, leg)) for name, leg in legs.items()
+            )
+            return ranked(found, np.asarray(summed, np.float64))
         if self._settings.fusion == "rrf":
             rankings = {
                 name: [i for i, _ in sorted(leg.items(), key=lambda item: (-item[1], item[0]))]
@@ -323,6 +330,8 @@ class Retriever:
         if self._settings.fusion == "rrf":
             best = sum(self._settings.weights.model_dump().values()) / (self._settings.rrf_k + 1)
             return float(min(1.0, score / best))
+        if mode is Mode.TEXT:
+            return score / (score + 10.0)
         return 1.0 / (1.0 + math.exp(-score / 3.0))
 
     def _highlighted(

@@ -586,8 +586,8 @@ def test_a_reader_that_has_gone_gets_no_complaint(flags):
     program = (
         "import sys, types, contextlib; from rag.apps.cli.app import run;"
         "sys.modules['rag.apps.client'] = types.SimpleNamespace(connect=lambda s, command:"
-        " contextlib.nullcontext(types.SimpleNamespace(status=lambda: {'collections': [], 'jobs': []})));"
-        "sys.exit(run(['status', *sys.argv[1:]]))"
+        " contextlib.nullcontext(types.SimpleNamespace(collections=lambda: {'collections': []})));"
+        "sys.exit(run(['collections', *sys.argv[1:]]))"
     )
     reader, writer = os.pipe()
     os.close(reader)
