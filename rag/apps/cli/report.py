@@ -1,0 +1,268 @@
+"""Answers as people read them: tables and lines on stdout, made from the JSON that programs get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from rag.apps.cli.output import clean, open_console, record, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STATE_STYLES = {
+    "indexed": "green",
+    "replaced": "green",
+    "unchanged": "dim",
+    "partial": "yellow",
+    "failed": "red",
+    "refused": "red",
+}
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"
+
+
+def _where(found: Mapping[str, Any]) -> str:
+    return f"{clean(found['source'])}, page {found['page_number']}"
+
+
+def page_list(pages: Iterable[int]) -> str:
+    """`[3, 5, 6, 7]` as `3, 5-7`."""
+    runs: list[list[int]] = []
+    for page in sorted(pages):
+        if runs and page == runs[-1][1] + 1:
+            runs[-1][1] = page
+        else:
+            runs.append([page, page])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def search(result: Mapping[str, Any]) -> None:
+    console = open_console()
+    if not result["hits"]:
+        console.print("No page was found.")
+        return
+    shown = table("#", "page", "score", "match", "words", right=("#", "score", "match"), leading=1)
+    shown.columns[1].overflow = "fold"
+    shown.columns[4].ratio = 1
+    for hit in result["hits"]:
+        shown.add_row(
+            str(hit["rank"]),
+            Text(_where(hit), style="cyan"),
+            f"{hit['score']:.2f}",
+            _percent(hit["score_normalized"]),
+            Text(clean(hit["snippet"])),
+        )
+    console.print(shown)
+
+
+def explanation(result: Mapping[str, Any]) -> None:
+    """What each stage handed on, and what each leg gave each hit: its score and rank there."""
+    console = open_console()
+    stages = table("stage", "pages", "ms", right=("pages", "ms"))
+    for stage in result["stages"]:
+        stages.add_row(stage["name"], str(stage["candidates"]), f"{stage['ms']:.2f}")
+    console.print(stages)
+    explained = result["explain"]
+    followed = explained.get("expected")
+    rows = [*explained["hits"], *([followed] if followed and followed["rank"] else [])]
+    names = list(explained["weights"])
+    legs = table("#", "page", *names, right=("#", *names))
+    for row in rows:
+        parts = (row["legs"].get(name) for name in names)
+        legs.add_row(
+            str(row["rank"]),
+            _where(row),
+            *("-" if part is None else f"{part['score']:.3f} #{part['rank']}" for part in parts),
+        )
+    legs.add_row("", "weight", *(f"{explained['weights'][name]:g}" for name in names), style="dim")
+    console.print(legs)
+    if followed and not followed["rank"]:
+        console.print("The expected page was no candidate of any leg.")
+
+
+def ask(result: Mapping[str, Any]) -> None:
+    console = open_console()
+    paragraphs = [clean(part) for part in str(result["answer"]).split("\n")]
+    console.print(Text("\n".join(paragraphs), style="yellow" if result["abstained"] else ""))
+    if result["citations"]:
+        console.print()
+    for citation in result["citations"]:
+        console.print(
+            Text.assemble(
+                (f"[{citation['marker']}] ", "bold cyan"),
+                (_where(citation), "cyan"),
+                f': "{clean(citation["quote"])}"',
+                "" if citation["verified"] else (" (not verified)", "yellow"),
+            ),
+            soft_wrap=not console.is_terminal,
+        )
+
+
+def documents(result: Mapping[str, Any]) -> None:
+    console = open_console()
+    if not result["documents"]:
+        console.print("No documents.")
+        return
+    shown = table("source", "state", "pages", "notes", "document", right=("pages",))
+    for document in result["documents"]:
+        shown.add_row(
+            Text(clean(document["source"]), style="cyan"),
+            Text(document["state"], style=STATE_STYLES.get(document["state"], "")),
+            str(document["pages"]),
+            Text("; ".join([*_reason(document), *page_notes(document), *_metadata(document)])),
+            Text(clean(document["document_id"]), style="dim"),
+        )
+    console.print(shown)
+
+
+def document(result: Mapping[str, Any]) -> None:
+    """One document: its facts, then a line for each page."""
+    record({key: value for key, value in result.items() if key != "page_list"})
+    shown = table("page", "state", "words", "size, pt", "reason", right=("page", "words"))
+    for page in result["page_list"]:
+        shown.add_row(
+            str(page["page_number"]),
+            page["state"],
+            str(page["words"]),
+            f"{page['width_pt']:g} x {page['height_pt']:g}",
+            clean(page["reason"] or ""),
+        )
+    open_console().print(shown)
+
+
+def _reason(document: Mapping[str, Any]) -> list[str]:
+    error = document.get("error")
+    return [clean(error["message"])] if error else []
+
+
+def _metadata(document: Mapping[str, Any]) -> list[str]:
+    metadata = document.get("metadata") or {}
+    return [f"{clean(key)}={clean(value)}" for key, value in metadata.items()]
+
+
+def page_notes(document: Mapping[str, Any]) -> list[str]:
+    """Blank, wordless and failed pages by number."""
+    failed = document.get("failed_pages") or []
+    reasons = sorted({clean(page["reason"]) for page in failed})
+    return [
+        f"{label} {page_list(pages)}{suffix}"
+        for label, pages, suffix in (
+            ("blank", document.get("blank_pages") or [], ""),
+            ("no text", document.get("no_text_pages") or [], ""),
+            ("failed", [page["page_number"] for page in failed], f" ({', '.join(reasons)})"),
+        )
+        if pages
+    ]
+
+
+def ingested(event: Mapping[str, Any], console: Console) -> None:
+    """One line for a document that is done, more where something was wrong with it."""
+    state = event["state"]
+    found = event.get("error")
+    notes = page_notes(event)
+    count = "" if found else f"  {event['pages']} page{'' if event['pages'] == 1 else 's'}"
+    text = Text.assemble(
+        (f"{state:<10}", STATE_STYLES.get(state, "")),
+        (clean(event["source"]), "cyan"),
+        count,
+        f" ({'; '.join(notes)})" if notes else "",
+    )
+    if found:
+        text.append(f"\n{'':10}{clean(found['message'])}", style="red")
+        if found.get("next_step"):
+            text.append(f"\n{'':10}next: {clean(found['next_step'])}")
+    for warning in event.get("warnings") or []:
+        text.append(f"\n{'':10}{clean(warning['message'])}", style="yellow")
+    console.print(text, soft_wrap=True)
+
+
+def totals(result: Mapping[str, Any]) -> None:
+    def counted(counts: Mapping[str, int], *, noun: str) -> str:
+        parts = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+        whole = sum(counts.values())
+        return f"{whole} {noun}{'' if whole == 1 else 's'}" + (f" ({parts})" if parts else "")
+
+    pages = result["pages"]
+    n_pages = sum(pages.values())
+    read = f", {counted(pages, noun='page')}" if n_pages else ""
+    rate = f", {n_pages / result['seconds']:.1f} pages/s" if n_pages and result["seconds"] else ""
+    open_console().print(
+        f"{counted(result['documents'], noun='document')}{read} in {result['seconds']:.1f} s{rate}"
+    )
+
+
+def runs(found: Sequence[Mapping[str, Any]]) -> None:
+    console = open_console()
+    if not found:
+        console.print("No runs.")
+        return
+    names = list(found[0]["measures"])
+    numbers = ("n", *names)
+    shown = table("run", "scope", *numbers, "finished", right=numbers)
+    for each in found:
+        shown.add_row(
+            clean(each["out"]),
+            each["scope"],
+            str(each["n_questions"]),
+            *(f"{each['measures'][name]:.4f}" for name in names),
+            clean(each["finished_at"]),
+        )
+    console.print(shown)
+
+
+def collections(result: Mapping[str, Any]) -> None:
+    console = open_console()
+    if not result["collections"]:
+        console.print("No collections.")
+        return
+    shown = table("collection", "documents", "pages", "encoder", right=("documents", "pages"))
+    for each in result["collections"]:
+        shown.add_row(
+            Text(clean(each["name"]), style="cyan"),
+            str(each["documents"]),
+            str(each["pages"]),
+            clean(each["encoder"]),
+        )
+    console.print(shown)
+
+
+def status(result: Mapping[str, Any]) -> None:
+    """The collections, then the latest jobs."""
+    collections(result)
+    if not result["jobs"]:
+        return
+    shown = table("job", "kind", "state", "started", "s", "documents", right=("s",))
+    for job in result["jobs"]:
+        finished = job["finished_at"]
+        counts = (job["totals"] or {}).get("documents") or {}
+        shown.add_row(
+            clean(job["job_id"]),
+            job["kind"],
+            job["state"],
+            f"{datetime.fromtimestamp(job['started_at']).astimezone():%Y-%m-%d %H:%M:%S}",
+            "-" if finished is None else f"{finished - job['started_at']:.1f}",
+            ", ".join(f"{n} {state}" for state, n in counts.items()),
+        )
+    open_console().print(shown)
+
+
+def examination(result: Mapping[str, Any], *, changed: Mapping[str, Any]) -> None:
+    """What the doctor found; of the settings only those that differ from their defaults."""
+    console = open_console()
+    for check in result["checks"]:
+        mark = ("ok      ", "green") if check["ok"] else ("missing ", "yellow")
+        console.print(
+            Text.assemble(mark, f"{check['name']:<20} ", (clean(check["detail"]), "dim")),
+            soft_wrap=True,
+        )
+        if check["next_step"]:
+            console.print(f"{'':8}next: {clean(check['next_step'])}", soft_wrap=True)
+    console.print()
+    facts = {key: value for key, value in result.items() if key not in ("checks", "settings")}
+    record(facts | {"settings_changed": changed})
