@@ -3,6 +3,7 @@
 import math
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -332,6 +333,30 @@ def test_optimizing_changes_no_answer(index):
     index.optimize()
     assert_same_scores(
         index.search(PageField.PATCHES, query, limit=50),
+        expected(records, PageField.PATCHES, query),
+    )
+
+
+def test_threads_may_write_and_search_at_once(index):
+    records = pages(80)
+    query = unit_rows(np.random.default_rng(1), 2, SPEC.dim)
+
+    def write(start: int) -> None:
+        for at in range(start, start + 20, 5):
+            index.upsert(records[at : at + 5])
+            index.flush()
+
+    def search(_: int) -> list[int]:
+        return [len(index.search(PageField.PATCHES, query, limit=100)) for _ in range(10)]
+
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        writing = [pool.submit(write, start) for start in range(0, 80, 20)]
+        seen = [n for counts in pool.map(search, range(2)) for n in counts]
+        for future in writing:
+            future.result()
+    assert max(seen) <= 64
+    assert_same_scores(
+        index.search(PageField.PATCHES, query, limit=100),
         expected(records, PageField.PATCHES, query),
     )
 

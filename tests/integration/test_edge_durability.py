@@ -192,3 +192,24 @@ def test_the_fde_is_scored_by_its_signs_against_a_rounded_query(folder):
         np.testing.assert_allclose(fitted, [e.score for e in found], atol=0.05 * np.ptp(fitted))
         index.optimize()
     index.close()
+
+
+class PanicException(BaseException):  # noqa: N818 (what Rust's panics are called in Python)
+    """Stands in for the one of Edge, which cannot be made by hand."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [
+        (PanicException, IndexUnavailable),
+        (RuntimeError, IndexUnavailable),
+        (KeyboardInterrupt, KeyboardInterrupt),
+    ],
+)
+def test_a_panic_of_the_store_is_an_error_and_an_interrupt_stays_one(raised, seen):
+    class Shard:
+        def flush(self) -> None:
+            raise raised
+
+    with pytest.raises(seen):
+        EdgeIndex(Shard(), SPEC).flush()
