@@ -1,13 +1,14 @@
 # Targets for people and for CI; `make help` lists them. Needs GNU make 3.81 and a POSIX shell.
 BIN := .venv/bin
 
-# Taken as typed: spaces, quotes and dollar signs in PDF and Q reach the demo untouched.
+# Taken as typed: spaces, quotes and dollar signs in them reach the commands untouched.
 override PDF := $(value PDF)
 override Q := $(value Q)
-export PDF Q PYTHON
+override DATA := $(value DATA)
+export PDF Q DATA PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format clean
+.PHONY: help setup demo test nightly eval bench format clean
 
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -29,6 +30,16 @@ test: setup ## What CI runs: format, lint, types, layers, tests
 	@$(BIN)/lint-imports
 	@echo "== tests: pytest"
 	@$(BIN)/pytest -m "not nightly" -rs
+
+nightly: setup ## The tests that take longer than a commit may wait
+	@$(BIN)/pytest -m nightly -rs
+
+eval: setup ## Measure the search on a dataset folder: make eval DATA=folder
+	@$(BIN)/octavo eval run "$${DATA:?name a dataset folder: make eval DATA=folder}" \
+		--data-dir eval-runs/data --history eval/history
+
+bench: setup ## Time the index on made-up pages
+	@$(BIN)/python -m eval.bench.index_latency
 
 format: setup ## Rewrite the code in the project's format
 	@$(BIN)/ruff format .

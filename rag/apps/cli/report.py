@@ -13,6 +13,7 @@ from rag.apps.cli.output import clean, open_console, record, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+RUN_MEASURES = ("nDCG@5", "nDCG@10", "R@10", "RR@10")  # measures.json has the rest
 STATE_STYLES = {
     "indexed": "green",
     "replaced": "green",
@@ -202,16 +203,15 @@ def runs(found: Sequence[Mapping[str, Any]]) -> None:
     if not found:
         console.print("No runs.")
         return
-    names = list(found[0]["measures"])
-    numbers = ("n", *names)
+    numbers = ("n", *RUN_MEASURES)
     shown = table("run", "scope", *numbers, "finished", right=numbers)
     for each in found:
         shown.add_row(
-            clean(each["out"]),
+            Text(clean(each["out"]), style="cyan"),
             each["scope"],
             str(each["n_questions"]),
-            *(f"{each['measures'][name]:.4f}" for name in names),
-            clean(each["finished_at"]),
+            *(f"{each['measures'][name]:.4f}" for name in RUN_MEASURES),
+            f"{datetime.fromisoformat(each['finished_at']).astimezone():%Y-%m-%d %H:%M}",
         )
     console.print(shown)
 
