@@ -194,7 +194,7 @@ def test_the_fde_is_scored_by_its_signs_against_a_rounded_query(folder):
     index.close()
 
 
-class PanicException(BaseException):  # noqa: N818 (what Rust's panics are called in Python)
+class PanicException(BaseException):
     """Stands in for the one of Edge, which cannot be made by hand."""
 
 
