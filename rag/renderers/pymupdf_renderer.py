@@ -123,7 +123,7 @@ def _opened(path: Path, password: str | None) -> Any:
     page_frame.require_pdf(path)
     with _translated(path):
         document = pymupdf.open(path, filetype="pdf")
-        if not document.is_pdf:
+        if not document.is_pdf:  # older versions go by the content, whatever `filetype` says
             raise page_frame.not_a_pdf(path)
         if document.needs_pass and not document.authenticate(password or ""):
             raise page_frame.password_error(path, password)
