@@ -16,7 +16,7 @@ from rag.apps.cli.app import run
 
 FOLDER = Path(".demo")
 SAMPLE = Path("examples/sample-report.pdf")
-SAMPLE_QUESTION = "How much revenue did the Celtic Sea bring in 2024?"
+SAMPLE_QUESTION = "What dividend does the board propose?"
 OWN_QUESTION = "What is this document about?"
 
 
