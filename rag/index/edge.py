@@ -2,8 +2,8 @@
 
 The write-ahead log stays on; without it a killed process loses what was not flushed. One process
 owns the folder at a time, and whoever opens it holds the lock. Edge keeps Python's global lock
-while it writes: an upsert, a flush or `optimize` stops every thread of the process until it is
-done (64 pages: 0.2 to 0.5 s; `optimize` of 2,851 pages: 4 s). Searches release it.
+while it writes: an upsert, a flush or `optimize` stops every thread of the process until it is done
+(how long: docs/adr/0004). Searches release it.
 
 What Edge does with `fde`: it keeps the signs of the page's values and scores them against the
 query rounded to 8 bits, in a scale of its own; `vectors` returns the float16 originals beside them.
