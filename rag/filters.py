@@ -7,6 +7,7 @@ A payload value that is a list matches when any of its members does (as in Qdran
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ Scalar = str | int | float | bool
 OPERATORS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists")
 # Keys of a record that are not the user's metadata.
 RECORD_KEYS = frozenset({"source", "document_id", "page_number"})
+_MAX_DEPTH = 16
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": lambda value, bound: value > bound,
@@ -83,23 +85,30 @@ def _same(left: object, right: object) -> bool:
     return left == right
 
 
-def parse_filters(raw: Mapping[str, Any]) -> Filter:
+def parse_filters(raw: Mapping[str, Any], *, depth: int = 0) -> Filter:
     """Read `{"year": {"$gte": 2022}, "$or": [{...}, {...}]}` as INTERFACES defines it.
 
     Keys are the user's metadata, or `source`, `document_id`, `page_number`.
 
+    Args:
+        raw: one filter object.
+        depth: how many filters this one is inside of.
+
     Raises:
-        InputError: an unknown operator, or a value that the operator cannot compare with.
+        InputError: an unknown operator, a value that the operator cannot compare with, or filters
+            nested too deep.
     """
+    if depth > _MAX_DEPTH:
+        raise InputError(f"filters are nested more than {_MAX_DEPTH} deep")
     parts: list[Condition | Filter] = []
     for key, value in raw.items():
         if key in ("$and", "$or"):
             if not isinstance(value, list) or not value:
                 raise InputError(f"filter {key} wants a list of filters, got {value!r}")
-            inner = tuple(parse_filters(item) for item in map(_as_mapping, value))
+            inner = tuple(parse_filters(_as_mapping(item), depth=depth + 1) for item in value)
             parts.append(Filter(must=inner) if key == "$and" else Filter(should=inner))
         elif key == "$not":
-            parts.append(Filter(must_not=(parse_filters(_as_mapping(value)),)))
+            parts.append(Filter(must_not=(parse_filters(_as_mapping(value), depth=depth + 1),)))
         elif key.startswith("$"):
             raise _unknown_operator(key)
         else:
@@ -164,4 +173,6 @@ def _condition(key: str, operator: str, operand: object) -> Condition:
         raise InputError(f"filter {operator} on {key!r} wants a number, got {operand!r}")
     if not isinstance(operand, str | int | float | bool):
         raise InputError(f"filter {operator} on {key!r} wants a value, got {operand!r}")
+    if isinstance(operand, float) and not math.isfinite(operand):
+        raise InputError(f"filter {operator} on {key!r} wants a finite number, got {operand!r}")
     return Condition(key, operator, operand)

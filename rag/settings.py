@@ -81,9 +81,9 @@ class RetrievalSettings(Section):
 
     top_k: int = Field(5, ge=1, le=50, description="Pages that come back.")
     candidates: int = Field(200, ge=1, description="Pages the FDE stage hands to exact MaxSim.")
-    leg_candidates: int = Field(100, ge=1, description="Pages every other leg hands on.")
+    leg_candidates: int = Field(60, ge=1, description="Pages every other leg hands on.")
     top_documents: int = Field(3, ge=0, description="Best-fitting documents searched once more.")
-    document_candidates: int = Field(150, ge=1, description="Pages a leg hands on from those.")
+    document_candidates: int = Field(100, ge=1, description="Pages a leg hands on from those.")
     scan_pages: int = Field(
         200, ge=0, description="Up to so many pages in scope, all of them are scored."
     )

@@ -228,7 +228,8 @@ class Service:
             ),
             on_event,
         )
-        engine.optimize(collection)
+        if totals["pages"]["indexed"] >= _OPTIMIZE_FROM_PAGES:
+            engine.optimize(collection)
         return totals
 
     def delete(self, *, documents: Sequence[str], collection: str) -> Json:
@@ -256,6 +257,8 @@ class Service:
         return highlight(asked, vectors, page.vector_words, page.text).boxes
 
 
+# The store stands still for seconds while it optimizes, and small additions gain nothing by it.
+_OPTIMIZE_FROM_PAGES = 500
 # The methods another process may ask the owner of a data folder for.
 REMOTE_METHODS: frozenset[str] = frozenset(
     {"search", "ask", "list_documents", "show", "page_png", "collections", "status", "delete"}

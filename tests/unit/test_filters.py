@@ -175,3 +175,17 @@ def test_and_is_both_and_or_is_either(left, right, payload):
     assert (one & other).matches(payload) == (left.matches(payload) and right.matches(payload))
     either = Filter(should=(left, right))
     assert either.matches(payload) == (left.matches(payload) or right.matches(payload))
+
+
+def test_filters_nested_too_deep_are_refused_before_python_gives_up():
+    nested = {"year": 1}
+    for _ in range(5000):
+        nested = {"$not": nested}
+    with pytest.raises(InputError, match="deep"):
+        parse_filters(nested)
+
+
+@pytest.mark.parametrize("operator", ["$eq", "$gt"])
+def test_a_number_that_is_none_is_refused(operator):
+    with pytest.raises(InputError, match="finite"):
+        parse_filters({"year": {operator: float("nan")}})
