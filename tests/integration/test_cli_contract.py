@@ -581,19 +581,21 @@ def test_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_a_reader_that_has_gone_gets_no_complaint(flags):
+@pytest.mark.parametrize(
+    "arguments", [["collections"], ["collections", "--json"], ["--version"]], ids=" ".join
+)
+def test_a_reader_that_has_gone_gets_no_complaint(arguments):
     program = (
         "import sys, types, contextlib; from rag.apps.cli.app import run;"
         "sys.modules['rag.apps.client'] = types.SimpleNamespace(connect=lambda s, command:"
         " contextlib.nullcontext(types.SimpleNamespace(collections=lambda: {'collections': []})));"
-        "sys.exit(run(['collections', *sys.argv[1:]]))"
+        "sys.exit(run(sys.argv[1:]))"
     )
     reader, writer = os.pipe()
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", program, *flags],
+            [sys.executable, "-c", program, *arguments],
             stdout=writer,
             stderr=subprocess.PIPE,
             check=False,
