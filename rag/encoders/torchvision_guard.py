@@ -1,6 +1,6 @@
 """Makes the vision extra importable where torch is built for the CPU.
 
-torchvision's wheels are built for CUDA: next to a CPU build of torch their operators are missing, and
+torchvision's wheels are built for CUDA: next to a CPU build of torch their operators are missing,
 importing torchvision fails, and with it every model of transformers. Naming the two operators that
 its import refers to is enough; whoever calls one still gets torch's own clear error.
 Source: pytorch/vision issues 8985, 9077, 9085.
