@@ -596,6 +596,8 @@ def test_a_reader_that_has_gone_gets_no_complaint(arguments):
     try:
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments],
+            # With buffers, as users have it: some of it is only written at the end.
+            env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
             stdout=writer,
             stderr=subprocess.PIPE,
             check=False,
