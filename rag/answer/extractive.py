@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag.answer.citations import cite
+from rag.answer.confidence import confidence_of
+from rag.answer.passages import PassageKind, Span, column_heads
+from rag.answer.ranking import Question, RankedPassage, rank_passages
 from rag.ports import EncodedQuery, Evidence
-from rag.scoring.lexical import content_terms, terms
 from rag.settings import AnswerSettings
 from rag.types import Answer, Citation
 
-_QUOTES = 2
+_PASSAGES = 3
+_CLOSE = 0.12  # of score: passages this near to the best are shown as well
+_SAME_WORDS = 0.7  # of the shorter one: a passage that repeats another tells nothing new
 
 
 class ExtractiveAnswers:
-    """AnswerModel that quotes the lines of the evidence that speak most to the question."""
+    """AnswerModel that quotes the one to three passages that speak most to the question.
+
+    Every citation is held against its page; where the confidence is below
+    `settings.min_confidence` the answer is an abstention.
+    """
 
     model_id: str = "extractive"
 
@@ -22,38 +30,92 @@ class ExtractiveAnswers:
         self._settings = settings
 
     def answer(self, question: str, query: EncodedQuery, evidence: Sequence[Evidence]) -> Answer:
-        wanted = set(content_terms(question))
-        scored: list[tuple[float, int, int]] = []
-        for index, page in enumerate(evidence):
-            for start, end in page.text.line_spans:
-                held = wanted & set(terms(page.text.span_text(start, end)))
-                if held:
-                    scored.append((-len(held) / len(wanted) + 0.02 * index, index, start))
-        scored.sort()
-        confidence = max(0.0, min(1.0, -scored[0][0])) if scored else 0.0
-        has_vectors = len(query.tokens) > 0
-        if not scored or not has_vectors or confidence < self._settings.min_confidence:
-            return self._abstention(evidence, confidence)
-        citations: list[Citation] = []
-        for _, index, start in scored[:_QUOTES]:
-            page = evidence[index]
-            end = next(end for first, end in page.text.line_spans if first == start)
+        ranked = rank_passages(Question(question), query.tokens.vectors, evidence)
+        confidence = confidence_of(question, evidence)
+        if ranked and confidence >= self._settings.min_confidence:
+            citations = _citations(evidence, _chosen(ranked, evidence))
+            if citations:
+                return Answer(
+                    text=" ".join(map(_sentence, citations)),
+                    abstained=False,
+                    model_id=self.model_id,
+                    citations=citations,
+                    confidence=confidence,
+                )
+        return abstention(evidence, ranked, confidence=confidence, model_id=self.model_id)
+
+
+def abstention(
+    evidence: Sequence[Evidence],
+    ranked: Sequence[RankedPassage],
+    *,
+    confidence: float,
+    model_id: str,
+) -> Answer:
+    """Says that there is no answer, and names the nearest page without claiming anything of it."""
+    text = "The documents do not answer this question."
+    if evidence:
+        nearest = evidence[ranked[0].page if ranked else 0].hit
+        text += (
+            f" The nearest page found is page {nearest.ref.page_number} of {nearest.source}; "
+            "it may not be about this."
+        )
+    return Answer(text, abstained=True, model_id=model_id, confidence=confidence)
+
+
+def _chosen(ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]) -> list[RankedPassage]:
+    """The best passages that do not repeat each other."""
+    chosen: list[RankedPassage] = []
+    shown: list[set[str]] = []
+    for found in ranked:
+        if len(chosen) == _PASSAGES or found.score < ranked[0].score - _CLOSE:
+            break
+        words = {
+            word
+            for start, end in found.passage.spans
+            for word in evidence[found.page].text.words[start:end]
+        }
+        if all(
+            len(words & before) <= _SAME_WORDS * min(len(words), len(before)) for before in shown
+        ):
+            chosen.append(found)
+            shown.append(words)
+    return chosen
+
+
+def _citations(
+    evidence: Sequence[Evidence], chosen: Sequence[RankedPassage]
+) -> tuple[Citation, ...]:
+    """The chosen passages as checked quotes; what is not found on its page is left out."""
+    citations: list[Citation] = []
+    cited: set[tuple[int, Span]] = set()
+    for found in chosen:
+        page = evidence[found.page]
+        for span in _with_heads(page, found):
+            if (found.page, span) in cited:
+                continue
             citation = cite(
-                page, page.text.span_text(start, end), marker=len(citations) + 1, near=start
+                page, page.text.span_text(*span), marker=len(citations) + 1, near=span[0]
             )
             if citation is not None:
                 citations.append(citation)
-        return Answer(
-            text=" ".join(f"{citation.quote} [{citation.marker}]" for citation in citations),
-            abstained=False,
-            model_id=self.model_id,
-            citations=tuple(citations),
-            confidence=confidence,
-        )
+                cited.add((found.page, span))
+    return tuple(citations)
 
-    def _abstention(self, evidence: Sequence[Evidence], confidence: float) -> Answer:
-        text = "The documents do not answer this question."
-        if evidence:
-            nearest = evidence[0].hit
-            text += f" The nearest page is page {nearest.ref.page_number} of {nearest.source}."
-        return Answer(text, abstained=True, model_id=self.model_id, confidence=confidence)
+
+def _with_heads(page: Evidence, found: RankedPassage) -> list[Span]:
+    """The spans of a passage; a table row after the line that names its columns."""
+    spans = list(found.passage.spans)
+    if found.passage.kind is not PassageKind.ROW:
+        return spans
+    heads = column_heads(page.text, found.passage)
+    if heads is None or heads in spans:
+        return spans
+    if len(spans) == 1 and heads[1] == spans[0][0]:
+        return [(heads[0], spans[0][1])]
+    return [heads, *spans]
+
+
+def _sentence(citation: Citation) -> str:
+    stop = "" if citation.quote.endswith((".", "!", "?")) else "."
+    return f"{citation.quote} [{citation.marker}]{stop}"
