@@ -9,18 +9,16 @@ is covered, and by how similar words, tells the two apart little.
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+from rag.answer.question import Question
 from rag.ports import Evidence
-from rag.scoring.lexical import content_terms, is_content_word, terms
+from rag.scoring.lexical import terms
 
 _NEAR_TERMS = 4  # terms apart: the words of a pair may be in another order, or have one between
 _MIN_WORDS = 20  # on all pages together: less is no text to answer from
-_WORD = re.compile(r"\w[\w.\-]*\w|\w")
 
 # Fitted: see the module's docstring.
 _INTERCEPT, _PAIRS, _NAMES = -2.1, 2.4, 1.9
@@ -39,7 +37,7 @@ class Features:
     names: float
 
 
-def confidence_of(question: str, evidence: Sequence[Evidence]) -> float:
+def confidence_of(question: Question, evidence: Sequence[Evidence]) -> float:
     """0 to 1; 0 where the pages have no text to answer from."""
     if sum(len(page.text) for page in evidence) < _MIN_WORDS:
         return 0.0
@@ -47,33 +45,14 @@ def confidence_of(question: str, evidence: Sequence[Evidence]) -> float:
     return 1 / (1 + math.exp(-(_INTERCEPT + _PAIRS * found.pairs + _NAMES * found.names)))
 
 
-def features(question: str, evidence: Sequence[Evidence]) -> Features:
-    pairs, names = neighbours(question), names_of(question)
-    wanted = {*names, *(term for pair in pairs for term in pair)}
+def features(question: Question, evidence: Sequence[Evidence]) -> Features:
+    wanted = {*question.names, *(term for pair in question.pairs for term in pair)}
     places = [_places(page, wanted) for page in evidence]
-    together = [any(_stand_together(found, pair) for found in places) for pair in pairs]
-    held = [any(name in found for found in places) for name in names]
+    # A page need not repeat what its document is called after.
+    sources = {term for page in evidence for term in terms(page.hit.source)}
+    together = [any(_stand_together(found, pair) for found in places) for pair in question.pairs]
+    held = [name in sources or any(name in found for found in places) for name in question.names]
     return Features(pairs=_share(together, none=0.0), names=_share(held, none=1.0))
-
-
-def neighbours(question: str) -> list[tuple[str, str]]:
-    """Content terms that follow each other in the question, function words left out."""
-    found = content_terms(question)
-    return list(dict.fromkeys(pair for pair in pairwise(found) if pair[0] != pair[1]))
-
-
-def names_of(question: str) -> list[str]:
-    """Terms written with a capital inside the question, or with a digit: which one is meant."""
-    words = _WORD.findall(question)
-    return list(
-        dict.fromkeys(
-            term
-            for number, word in enumerate(words)
-            if is_content_word(word)
-            and (any(map(str.isdigit, word)) or (number > 0 and word[0].isupper()))
-            for term in terms(word)
-        )
-    )
 
 
 def _places(page: Evidence, wanted: set[str]) -> dict[str, list[int]]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rag.answer.citations import cite
 from rag.answer.confidence import confidence_of
 from rag.answer.passages import PassageKind, Span, column_heads
-from rag.answer.ranking import Question, RankedPassage, rank_passages
+from rag.answer.question import Question
+from rag.answer.ranking import RankedPassage, rank_passages
 from rag.ports import EncodedQuery, Evidence
 from rag.settings import AnswerSettings
 from rag.types import Answer, Citation
@@ -30,8 +31,9 @@ class ExtractiveAnswers:
         self._settings = settings
 
     def answer(self, question: str, query: EncodedQuery, evidence: Sequence[Evidence]) -> Answer:
-        ranked = rank_passages(Question(question), query.tokens.vectors, evidence)
-        confidence = confidence_of(question, evidence)
+        asked = Question(question)
+        ranked = rank_passages(asked, query.tokens.vectors, evidence)
+        confidence = confidence_of(asked, evidence)
         if ranked and confidence >= self._settings.min_confidence:
             citations = _citations(evidence, _chosen(ranked, evidence))
             if citations:

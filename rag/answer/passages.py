@@ -271,7 +271,7 @@ def _sentences(text: PageText, start: int, end: int) -> Iterator[Span]:
     for word in range(start, end):
         is_last = word + 1 == end
         is_number = word - first < 2 and _HEADING_NUMBER.fullmatch(text.words[word])
-        ends = is_last or (not is_number and _ends_sentence(text.words[word], text.words[word + 1]))
+        ends = is_last or (not is_number and ends_sentence(text.words[word], text.words[word + 1]))
         # What has no end for so long is a list or a table: it is cut where a line ends.
         is_long = word - first + 1 >= _SENTENCE_WORDS // 2 and not is_last
         if ends or (is_long and _cut_here(text, first, word, end)):
@@ -284,14 +284,15 @@ def _cut_here(text: PageText, first: int, word: int, end: int) -> bool:
         (
             at + 1
             for at in range(word, min(end, first + _SENTENCE_WORDS))
-            if at + 1 == end or _ends_sentence(text.words[at], text.words[at + 1])
+            if at + 1 == end or ends_sentence(text.words[at], text.words[at + 1])
         ),
         None,
     )
     return stop is None and bool(text.lines[word] != text.lines[word + 1])
 
 
-def _ends_sentence(word: str, following: str) -> bool:
+def ends_sentence(word: str, following: str) -> bool:
+    """Whether a sentence ends between two words; a full stop of an abbreviation ends none."""
     return (
         _SENTENCE_END.fullmatch(word) is not None
         and _ABBREVIATION.fullmatch(word) is None

@@ -7,47 +7,26 @@ pages, figures where a quantity or a time is asked for. None knows a subject.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from rag.answer.passages import Passage, PassageKind, cut_passages
+from rag.answer.question import Question
 from rag.geometry import FloatArray
 from rag.ports import Evidence
-from rag.scoring.lexical import content_terms, terms
+from rag.scoring.lexical import terms
 from rag.scoring.maxsim import similarity_map
 
-_ASKS_FIGURE = re.compile(
-    r"\b(?:how (?:much|many|long|often|old|far|large|big|high|tall|wide|deep|fast|heavy)"
-    r"|when|what (?:year|date|time|day|month|percent\w*|proportion|share|number|amount|value|price)"
-    r"|which (?:year|date|day|month)|number of|amount of|value of|percent\w*|rate|ratio)\b|%",
-    re.IGNORECASE,
-)
 # Weights of a passage's score, in units of full coverage; chosen by hand on the development set.
 _SIMILARITY = 1.0
 _PAGE_COVERAGE = 0.35  # a term the page says elsewhere: in a heading, a column's head, a caption
 _FIGURE = 0.15
 _RANK = 0.04  # a rank of the page
 _LENGTH = 0.005  # a word of the passage
-
-
-@dataclass(frozen=True)
-class Question:
-    text: str
-
-    @cached_property
-    def terms(self) -> tuple[str, ...]:
-        """Content terms, each once, in order."""
-        return tuple(dict.fromkeys(content_terms(self.text)))
-
-    @cached_property
-    def asks_figure(self) -> bool:
-        return _ASKS_FIGURE.search(self.text) is not None
 
 
 @dataclass(frozen=True)
