@@ -17,7 +17,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from rag.errors import InputError
+from rag.errors import InputError, NotFound
 from rag.filters import Condition, Filter
 from rag.geometry import FloatArray
 from rag.highlight import highlight
@@ -126,6 +126,29 @@ class Retriever:
         """
         if top_k < 1:
             raise InputError(f"top_k wants at least 1, got {top_k}")
+        while True:
+            generation = reader.generation
+            try:
+                return self._search(
+                    reader, question, top_k, mode, exact, scope, highlights, explain, expect
+                )
+            except NotFound:
+                # A document that was there for one stage may be gone for the next.
+                if reader.generation == generation:
+                    raise
+
+    def _search(
+        self,
+        reader: CollectionReader,
+        question: str,
+        top_k: int,
+        mode: Mode,
+        exact: bool,
+        scope: Filter | None,
+        highlights: bool,
+        explain: bool,
+        expect: PageRef | None,
+    ) -> SearchResult:
         stages = _Stages()
         with stages.timed("encode"):
             query = self._encoder.encode_query(question)

@@ -1,42 +1,88 @@
-"""Octavo from Python and for the command line: here where this process owns the data folder, else
-through the process that does.
-"""
+"""Octavo from Python: the same calls as the command line, with answers as objects."""
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from rag.apps.ownership import Connected, Owned, OwnerGone, acquire_or_connect, read_owner
-from rag.apps.service import Service, answer_request
-from rag.errors import DataFolderBusy
+from rag.apps.connection import Connection
 from rag.settings import Settings, load_settings
-from rag.types import Json, Principal
-from rag.wiring import Engine
+from rag.types import Json
 
-_CALL_TIMEOUT_S = 600.0
-_OWN_WITHIN_S = 5.0
-_TRIES = 5
+
+@dataclass(frozen=True)
+class Hits(Sequence[Json]):
+    """Pages, best first, each as `octavo search --json` shows it."""
+
+    response: Json
+
+    def __len__(self) -> int:
+        return len(self.response["hits"])
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.response["hits"][index]
+
+    def __iter__(self) -> Iterator[Json]:
+        return iter(self.response["hits"])
+
+    @property
+    def timings(self) -> Json:
+        """Milliseconds by stage, and `total`."""
+        timings: Json = self.response["timings_ms"]
+        return timings
+
+
+@dataclass(frozen=True)
+class AnswerFound:
+    """An answer, its fields as `octavo ask --json` shows them."""
+
+    text: str
+    abstained: bool
+    citations: Sequence[Json]
+    pages: Sequence[Json]
+    timings: Json
+    response: Json
 
 
 class Octavo:
-    """A data folder, opened.
+    """Documents in a local folder.
 
+    >>> from rag import Octavo
     >>> octavo = Octavo()                                            # doctest: +SKIP
-    >>> octavo.ingest(["reports/"], metadata={"year": 2025})         # doctest: +SKIP
-    >>> octavo.search("dividend 2023", top_k=5)["hits"]              # doctest: +SKIP
+    >>> octavo.ingest("reports/", metadata={"year": 2025})           # doctest: +SKIP
+    >>> octavo.search("dividend 2023", filters={"year": 2025})[0]    # doctest: +SKIP
+    >>> octavo.ask("How did the dividend change?").text              # doctest: +SKIP
     """
 
-    def __init__(self, settings: Settings | None = None, *, command: str = "python") -> None:
-        self._settings = settings or load_settings()
-        self._command = command
-        self._stack = ExitStack()
-        self._service: Service | None = None
-        self._connected: Connected | None = None
-        self._open(acquire_or_connect(self._settings.store.data_dir, command))
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        *,
+        collection: str = "default",
+        settings: Settings | None = None,
+    ) -> None:
+        """Open the folder, or reach the process that has it open.
+
+        Args:
+            data_dir: over the settings'.
+            collection: all calls are about this one.
+            settings: from environment and defaults where not given.
+
+        Raises:
+            DataFolderBusy: another process has the folder and does not answer within 5 s.
+        """
+        overrides = {} if data_dir is None else {"store": {"data_dir": Path(data_dir)}}
+        if settings is None:
+            settings = load_settings(overrides=overrides)
+        elif data_dir is not None:
+            store = settings.store.model_copy(update={"data_dir": Path(data_dir)})
+            settings = settings.model_copy(update={"store": store})
+        self._collection = collection
+        self._connection = Connection(settings, command="python")
 
     def __enter__(self) -> Self:
         return self
@@ -45,127 +91,122 @@ class Octavo:
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder; requests of other processes under way are finished first."""
-        self._stack.close()
-        self._service = self._connected = None
+        self._connection.close()
 
-    # --- reading --------------------------------------------------------------------------------
-    def search(
-        self, query: str, *, collection: str = "default", top_k: int | None = None, **options: Any
-    ) -> Json:
-        """Pages, as `octavo search --json` prints them; options as its flags."""
-        limit = self._settings.retrieval.top_k if top_k is None else top_k
-        return self._call("search", query=query, collection=collection, top_k=limit, **options)
-
-    def ask(self, question: str, *, collection: str = "default", **options: Any) -> Json:
-        """An answer, as `octavo ask --json` prints it; options as its flags."""
-        return self._call("ask", question=question, collection=collection, **options)
-
-    def list_documents(self, *, collection: str = "default") -> Json:
-        return self._call("list_documents", collection=collection)
-
-    def show(self, document: str, *, collection: str = "default") -> Json:
-        return self._call("show", document=document, collection=collection)
-
-    def page_png(
-        self, document: str, page_number: int, *, collection: str = "default", **options: Any
-    ) -> Json:
-        """A page as PNG in base64, with what speaks to `query` marked; `dpi` sets its size."""
-        return self._call(
-            "page_png",
-            document=document,
-            page_number=page_number,
-            collection=collection,
-            **options,
-        )
-
-    def collections(self) -> Json:
-        return self._call("collections")
-
-    def status(self) -> Json:
-        return self._call("status")
-
-    # --- writing --------------------------------------------------------------------------------
     def ingest(
         self,
-        paths: Sequence[Path | str],
+        paths: Path | str | Sequence[Path | str],
         *,
-        collection: str = "default",
+        metadata: Json | None = None,
+        readers: Sequence[str] | None = None,
+        force: bool = False,
+        password: str | None = None,
         on_event: Callable[[Json], None] = lambda _: None,
-        **options: Any,
     ) -> Json:
-        """Files and folders in; the totals, as `octavo ingest --json` prints them last.
-
-        Raises:
-            DataFolderBusy: another process owns the folder and does not let go within 5 s.
-        """
-        return self._owning().ingest(
-            paths=[Path(path) for path in paths],
-            collection=collection,
+        """Files and folders in; the totals out. `on_event` hears of each page and document."""
+        given = [paths] if isinstance(paths, Path | str) else list(paths)
+        return self._connection.ingest(
+            given,
+            collection=self._collection,
+            metadata=metadata,
+            readers=readers,
+            force=force,
+            password=password,
             on_event=on_event,
-            **options,
         )
 
-    def delete(self, documents: Sequence[str], *, collection: str = "default") -> Json:
-        return self._call("delete", documents=list(documents), collection=collection)
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int | None = None,
+        mode: str = "hybrid",
+        exact: bool = False,
+        filters: Mapping[str, Any] | None = None,
+        documents: Sequence[str] | None = None,
+        pages: tuple[int, int] | None = None,
+    ) -> Hits:
+        return Hits(
+            self._connection.search(
+                query,
+                collection=self._collection,
+                top_k=top_k,
+                mode=mode,
+                exact=exact,
+                filters=filters,
+                documents=documents,
+                pages=pages,
+            )
+        )
 
-    # --- here or there --------------------------------------------------------------------------
-    def _open(self, held: Owned | Connected) -> None:
-        if isinstance(held, Connected):
-            self._connected = held
-            return
-        self._stack.enter_context(held)
-        engine = self._stack.enter_context(Engine(self._settings))
-        self._service = Service(engine, Principal.owner())
-        self._connected = None
-        held.serve(answer_request(self._service))
-        # Left in this order: nobody is answered any more, the engine closes, the folder is free.
-        self._stack.callback(held.stop_serving)
+    def ask(
+        self,
+        question: str,
+        *,
+        mode: str = "hybrid",
+        filters: Mapping[str, Any] | None = None,
+        documents: Sequence[str] | None = None,
+        pages: tuple[int, int] | None = None,
+    ) -> AnswerFound:
+        found = self._connection.ask(
+            question,
+            collection=self._collection,
+            mode=mode,
+            filters=filters,
+            documents=documents,
+            pages=pages,
+        )
+        return AnswerFound(
+            text=found["answer"],
+            abstained=found["abstained"],
+            citations=found["citations"],
+            pages=found["pages"],
+            timings=found["timings_ms"],
+            response=found,
+        )
 
-    def _call(self, method: str, **params: Any) -> Json:
-        for attempt in range(1, _TRIES + 1):
-            if self._service is not None:
-                result: Json = getattr(self._service, method)(**params)
-                return result
-            assert self._connected is not None, "used after close"
-            try:
-                return self._connected.call(method, params, _CALL_TIMEOUT_S)
-            except OwnerGone as error:
-                if error.was_started or attempt == _TRIES:
-                    raise
-                self._open(acquire_or_connect(self._settings.store.data_dir, self._command))
-        raise AssertionError("the loop returns or raises")
+    def documents(self) -> list[Json]:
+        found: list[Json] = self._connection.list_documents(collection=self._collection)[
+            "documents"
+        ]
+        return found
 
-    def _owning(self) -> Service:
-        """The service of this process, once it owns the folder."""
-        folder = self._settings.store.data_dir
-        deadline = time.monotonic() + _OWN_WITHIN_S
-        while self._service is None:
-            if time.monotonic() > deadline:
-                raise _at_work(folder)
-            time.sleep(0.1)
-            self._open(acquire_or_connect(folder, self._command))
-        return self._service
+    def delete(self, document: str) -> Json:
+        """Raises NotFound, or InputError for a name that could be several documents."""
+        return self._connection.delete([document], collection=self._collection)
 
 
-@contextmanager
-def connect(settings: Settings, *, command: str) -> Iterator[Octavo]:
-    """Octavo for the length of one command; `command` is how others see who is at work."""
-    with Octavo(settings, command=command) as octavo:
-        yield octavo
+class AsyncOctavo:
+    """Octavo for asyncio: every call runs in a thread, so the event loop stays free."""
 
+    def __init__(self, octavo: Octavo) -> None:
+        self._octavo = octavo
 
-def _at_work(folder: Path) -> DataFolderBusy:
-    owner = read_owner(folder)
-    who = "another process" if owner is None else f"process {owner.pid} ({owner.command})"
-    return DataFolderBusy(
-        f"the data folder is being written by {who}",
-        next_step="Wait until it is done, then run the command again; searching works meanwhile.",
-    )
+    @classmethod
+    async def open(cls, *args: Any, **options: Any) -> Self:
+        """Arguments as `Octavo`'s."""
+        return cls(await asyncio.to_thread(partial(Octavo, *args, **options)))
 
+    async def __aenter__(self) -> Self:
+        return self
 
-def doctor(settings: Settings) -> Mapping[str, Any]:
-    """What is installed and would be used, and what is missing; opens nothing."""
-    from rag.apps.doctor import examine
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
-    return examine(settings)
+    async def ingest(self, paths: Path | str | Sequence[Path | str], **options: Any) -> Json:
+        return await asyncio.to_thread(partial(self._octavo.ingest, paths, **options))
+
+    async def search(self, query: str, **options: Any) -> Hits:
+        return await asyncio.to_thread(partial(self._octavo.search, query, **options))
+
+    async def ask(self, question: str, **options: Any) -> AnswerFound:
+        return await asyncio.to_thread(partial(self._octavo.ask, question, **options))
+
+    async def documents(self) -> list[Json]:
+        return await asyncio.to_thread(self._octavo.documents)
+
+    async def delete(self, document: str) -> Json:
+        return await asyncio.to_thread(self._octavo.delete, document)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._octavo.close)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rag.encoders.weights import find_weights
 from rag.errors import RagError
+from rag.index.qdrant import server_version
 from rag.renderers.choose import choose_renderer
-from rag.settings import Settings
+from rag.settings import Settings, StoreSettings
 from rag.types import Json
 
 _PACKAGES = ("octavo", "numpy", "onnxruntime", "qdrant-edge-py", "qdrant-client", "tokenizers")
@@ -46,6 +47,9 @@ def examine(settings: Settings) -> Json:
             "next_step": "" if shutil.which("pdftoppm") else "apt install poppler-utils",
         }
     )
+    if settings.store.qdrant_url is not None:
+        # Says nothing of what is installed here: a server can be down for a while.
+        optional.append(_check("qdrant server", lambda: _qdrant(settings.store)))
     return {
         "usable": all(check["ok"] for check in needed),
         "encoder": settings.encoder.name,
@@ -79,10 +83,16 @@ def _data_folder(folder: Path) -> str:
     place = folder.absolute()
     while not place.exists():
         place = place.parent
-    if not os.access(place, os.W_OK):
+    if not (place.is_dir() and os.access(place, os.W_OK)):
         raise RagError(f"{folder} cannot be written", next_step="Choose another with --data-dir.")
     state = "there" if folder.exists() else "made at first use"
     return f"{state}, {shutil.disk_usage(place).free / 1e9:.0f} GB free"
+
+
+def _qdrant(store: StoreSettings) -> str:
+    assert store.qdrant_url is not None
+    key = store.qdrant_api_key
+    return server_version(store.qdrant_url, None if key is None else key.get_secret_value())
 
 
 def _version(package: str) -> str | None:

@@ -39,6 +39,20 @@ _IDS_PER_REQUEST = 10_000
 _CHECK_SERVER = "Check that the Qdrant server of QDRANT_URL is up and reachable, then try again."
 
 
+def server_version(url: str, api_key: str | None, *, timeout_s: int = 3) -> str:
+    """What answers at `url`, as "Qdrant 1.19". Raises IndexUnavailable."""
+    try:
+        client = QdrantClient(
+            url=url, api_key=api_key, timeout=timeout_s, check_compatibility=False
+        )
+        return f"Qdrant {client.info().version}"
+    except Exception as error:  # the client raises what its transport raises, of many kinds
+        raise IndexUnavailable(
+            "nothing answers as Qdrant at the address of QDRANT_URL",
+            next_step="Start the server (`docker compose up -d --wait`), or correct the address.",
+        ) from error
+
+
 class QdrantIndex:
     """PageIndex over one collection of a Qdrant server."""
 

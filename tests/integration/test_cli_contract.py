@@ -587,7 +587,7 @@ def test_help_loads_nothing_heavy():
 def test_a_reader_that_has_gone_gets_no_complaint(arguments):
     program = (
         "import sys, types, contextlib; from rag.apps.cli.app import run;"
-        "sys.modules['rag.apps.client'] = types.SimpleNamespace(connect=lambda s, command:"
+        "sys.modules['rag.apps.connection'] = types.SimpleNamespace(connect=lambda s, command:"
         " contextlib.nullcontext(types.SimpleNamespace(collections=lambda: {'collections': []})));"
         "sys.exit(run(sys.argv[1:]))"
     )

@@ -54,7 +54,7 @@ def octavo(monkeypatch: pytest.MonkeyPatch) -> FakeOctavo:
     def connect(settings: Any, *, command: str) -> Iterator[FakeOctavo]:
         yield fake
 
-    monkeypatch.setitem(sys.modules, "rag.apps.client", types.SimpleNamespace(connect=connect))
+    monkeypatch.setitem(sys.modules, "rag.apps.connection", types.SimpleNamespace(connect=connect))
     return fake
 
 

@@ -88,7 +88,7 @@ class Common:
 @contextmanager
 def opened(settings: Settings, command: str) -> Iterator[Any]:
     """The client, for as long as the command runs."""
-    from rag.apps.client import connect
+    from rag.apps.connection import connect
 
     with connect(settings, command=f"octavo {command}") as octavo:
         yield octavo
