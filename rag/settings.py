@@ -96,7 +96,7 @@ class AnswerSettings(Section):
     model: Literal["extractive"] = Field("extractive", description="Who answers.")
     answer_pages: int = Field(5, ge=1, le=50, description="Pages shown to the answer model.")
     min_confidence: float = Field(
-        0.5, ge=0, le=1, description="Below this the answer is an abstention (docs/calibration.md)."
+        0.45, ge=0, le=1, description="An answer below this is withheld (docs/calibration.md)."
     )
 
 

@@ -21,7 +21,7 @@ _NEAR_TERMS = 4  # terms apart: the words of a pair may be in another order, or 
 _MIN_WORDS = 20  # on all pages together: less is no text to answer from
 
 # Fitted: see the module's docstring.
-_INTERCEPT, _PAIRS, _NAMES = -2.1, 2.4, 1.9
+_INTERCEPT, _PAIRS, _NAMES = -1.70, 1.67, 1.60
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Features:
 
     Attributes:
         pairs: share of the question's neighbouring content terms that stand together on a page.
-        names: share of its names and numbers that stand on a page; 1 where it has none.
+        names: share of its names and numbers that stand on a page. Where it has none, twice the
+            share of its terms that stand on one page, so that half of them are enough.
     """
 
     pairs: float
@@ -39,20 +40,33 @@ class Features:
 
 def confidence_of(question: Question, evidence: Sequence[Evidence]) -> float:
     """0 to 1; 0 where the pages have no text to answer from."""
-    if sum(len(page.text) for page in evidence) < _MIN_WORDS:
+    if not has_text(evidence):
         return 0.0
     found = features(question, evidence)
     return 1 / (1 + math.exp(-(_INTERCEPT + _PAIRS * found.pairs + _NAMES * found.names)))
 
 
+def has_text(evidence: Sequence[Evidence]) -> bool:
+    """Whether there is anything to quote."""
+    return sum(len(page.text) for page in evidence) >= _MIN_WORDS
+
+
 def features(question: Question, evidence: Sequence[Evidence]) -> Features:
-    wanted = {*question.names, *(term for pair in question.pairs for term in pair)}
+    wanted = {*question.terms, *question.names, *(term for pair in question.pairs for term in pair)}
     places = [_places(page, wanted) for page in evidence]
-    # A page need not repeat what its document is called after.
-    sources = {term for page in evidence for term in terms(page.hit.source)}
     together = [any(_stand_together(found, pair) for found in places) for pair in question.pairs]
-    held = [name in sources or any(name in found for found in places) for name in question.names]
-    return Features(pairs=_share(together, none=0.0), names=_share(held, none=1.0))
+    pairs = sum(together) / len(together) if together else 0.0
+    if question.names:
+        # A page need not repeat what its document is called after.
+        sources = {term for page in evidence for term in terms(page.hit.source)}
+        held = sources.union(*places)
+        names = sum(name in held for name in question.names) / len(question.names)
+    else:
+        on_one_page = max(
+            (sum(term in found for term in question.terms) for found in places), default=0
+        )
+        names = min(1.0, 2 * on_one_page / len(question.terms)) if question.terms else 0.0
+    return Features(pairs, names)
 
 
 def _places(page: Evidence, wanted: set[str]) -> dict[str, list[int]]:
@@ -71,7 +85,3 @@ def _stand_together(places: dict[str, list[int]], pair: tuple[str, str]) -> bool
         if at < len(second) and second[at] <= place + _NEAR_TERMS:
             return True
     return False
-
-
-def _share(found: Sequence[bool], *, none: float) -> float:
-    return sum(found) / len(found) if found else none
