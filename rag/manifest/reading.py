@@ -139,7 +139,7 @@ class ManifestReading(Database):
                 .where(pages.c.state == PageState.FAILED)
                 .order_by(pages.c.page_number)
             )
-            return dict(rows.tuples().all())
+            return {int(number): str(reason) for number, reason in rows}
 
     def n_records(self, version_id: str) -> int:
         """Recorded pages of a version that have a record in the index."""

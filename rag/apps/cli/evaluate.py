@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_PARTIAL = 3
 DEFAULT_RUNS = Path("eval-runs")
+DEFAULT_HISTORY = Path("eval/history")  # of a checkout; an installed Octavo keeps none by itself
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
@@ -65,7 +66,10 @@ def run(
     ] = False,
     history: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Add the figures to DIR/NAME.jsonl."),
+        typer.Option(
+            metavar="DIR",
+            help="Add the figures to DIR/NAME.jsonl. Default: eval/history, if there.",
+        ),
     ] = None,
 ) -> int:
     """An index that is up to date is used again; one that is not is brought up to date first."""
@@ -74,6 +78,8 @@ def run(
     from eval.run_eval import evaluate
 
     settings = common.settings()
+    if history is None and DEFAULT_HISTORY.is_dir():
+        history = DEFAULT_HISTORY
     dataset = load_dataset(folder)
     if limit is not None:
         dataset = dataset.first(limit, scope.value)
