@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ingestion.embed import Embedder
-from ingestion.source import Refusal, SourceFile, document_id
+from ingestion.source import Refusal, SourceFile, document_id, printable
 from ingestion.store import store_batch
 from ingestion.text import document_view
-from rag.errors import DocumentError, InputError, RagError
+from rag.errors import BackendError, DocumentError, InputError, RagError
 from rag.manifest import DocumentState, Incoming, StagedVersion, Unchanged
 from rag.ports import PdfInfo, ScannedPage
 from rag.renderers.isolated import IsolatedReader, PageFailure
@@ -37,6 +37,8 @@ _REFUSALS = frozenset(
         "outside_root",
     }
 )
+# The document was deleted by somebody else while it was read.
+_DELETED = frozenset({"version_superseded", "unknown_document"})
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,15 @@ class Ingestor:
             self._require_within_limits(file, info)
             incoming = replace(incoming, n_pages=info.n_pages, is_repaired=info.is_repaired)
             version = self._writer.begin(file.path, incoming, force=options.force)
+            if isinstance(version, Unchanged):
+                return self._event(incoming, "unchanged")
+            return self._filled(incoming, version, info, options, progress)
         except InputError as error:
             return self._refused(incoming, error)
-        if isinstance(version, Unchanged):
-            return self._event(incoming, "unchanged")
-        return self._filled(incoming, version, info, options, progress)
+        except BackendError as error:
+            if error.code not in _DELETED:
+                raise
+            return self._refused(incoming, error)
 
     def _filled(
         self,
@@ -155,6 +161,7 @@ class Ingestor:
         todo = [n for n in range(1, info.n_pages + 1) if n not in version.recorded]
         done = info.n_pages - len(todo)
         progress(incoming.source, done, info.n_pages)
+        crowded: list[int] = []
         scanned = self._isolated.scan(
             self._writer.source_path(version),
             todo,
@@ -167,6 +174,7 @@ class Ingestor:
             embedded = self._embedder.embed(version.document_id, version.version_id, read)
             store_batch(self._writer, version, embedded, failures)
             texts.update((page.page_number, page.text) for page in read)
+            crowded += [found.page.page_number for found in embedded if found.n_left_out]
             done += len(batch)
             progress(incoming.source, done, info.n_pages)
         failed = self._writer.failed_pages(version)
@@ -176,7 +184,9 @@ class Ingestor:
         state = DocumentState.PARTIAL if failed else DocumentState.INDEXED
         self._writer.publish(version, state=state, features=features, priors=priors)
         whole = state is DocumentState.INDEXED
-        return self._event(incoming, "replaced" if version.replaces and whole else str(state))
+        return self._event(
+            incoming, "replaced" if version.replaces and whole else str(state), crowded=crowded
+        )
 
     def _all_failed(self, incoming: Incoming, failed: Mapping[int, str]) -> Json:
         reasons = ", ".join(sorted(set(failed.values())))
@@ -202,11 +212,14 @@ class Ingestor:
             )
 
     def _incoming(self, file: SourceFile | Refusal, options: IngestOptions) -> Incoming:
-        root = file.root if isinstance(file, SourceFile) else file.path.parent
-        name = file.source if isinstance(file, SourceFile) else file.path.name
+        root = (
+            file.root
+            if isinstance(file, SourceFile)
+            else file.path.parents[file.source.count("/")]  # a refusal is named below its root too
+        )
         return Incoming(
-            document_id=document_id(self._writer.collection, root, name),
-            root=str(root),
+            document_id=document_id(self._writer.collection, root, file.source),
+            root=printable(str(root)),
             source=file.source,
             metadata=options.metadata,
             readers=options.readers,
@@ -215,8 +228,12 @@ class Ingestor:
     # --- what is said of it ---------------------------------------------------------------------
     def _refused(self, incoming: Incoming, error: RagError) -> Json:
         state = DocumentState.REFUSED if error.code in _REFUSALS else DocumentState.FAILED
-        if error.code != "not_permitted":  # another's document stays as its owner left it
-            self._writer.refuse(incoming, error, state=state)
+        # Another's document stays as its owner left it, and a deleted one stays deleted.
+        if error.code != "not_permitted" and error.code not in _DELETED:
+            try:
+                self._writer.refuse(incoming, error, state=state)
+            except InputError as not_permitted:
+                return self._refused(incoming, not_permitted)
         return {
             "event": "document",
             "source": incoming.source,
@@ -226,11 +243,11 @@ class Ingestor:
             "blank_pages": [],
             "no_text_pages": [],
             "failed_pages": [],
-            "error": error.as_dict(),
+            "error": {key: printable(text) for key, text in error.as_dict().items()},
             "warnings": [],
         }
 
-    def _event(self, incoming: Incoming, state: str) -> Json:
+    def _event(self, incoming: Incoming, state: str, *, crowded: Sequence[int] = ()) -> Json:
         summary = self._reader_for().document(incoming.document_id)
         shown = summary.as_dict()
         return {
@@ -243,7 +260,7 @@ class Ingestor:
             "no_text_pages": shown["no_text_pages"],
             "failed_pages": shown["failed_pages"],
             "error": None,
-            "warnings": [warning.as_dict() for warning in _warnings(summary)],
+            "warnings": [warning.as_dict() for warning in _warnings(summary, crowded)],
         }
 
 
@@ -266,7 +283,7 @@ class _Progress:
         )
 
 
-def _warnings(summary: DocumentSummary) -> Iterator[PageWarning]:
+def _warnings(summary: DocumentSummary, crowded: Sequence[int]) -> Iterator[PageWarning]:
     if summary.is_repaired:
         yield PageWarning("repaired", "The file is damaged and was mended; pages may be missing.")
     if summary.no_text_pages:
@@ -275,6 +292,12 @@ def _warnings(summary: DocumentSummary) -> Iterator[PageWarning]:
             f"{len(summary.no_text_pages)} pages show something but hold no text layer; they are "
             "not found by their words. Add a text layer to the file (for example with ocrmypdf) "
             "and ingest it again.",
+        )
+    if crowded:
+        yield PageWarning(
+            "crowded_pages",
+            f"Page {', '.join(map(str, crowded))}: more words than one page has vectors for; the "
+            "last of them are found by their spelling only.",
         )
 
 

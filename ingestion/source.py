@@ -38,6 +38,7 @@ class SourceFile:
         path: where it is, absolute.
         root: the folder that was given, or the one that holds the file given by name; absolute.
         source: the POSIX path below the folder that was given; the name of a file given by name.
+            As `printable` makes it.
     """
 
     path: Path
@@ -104,10 +105,13 @@ def document_id(collection: str, root: Path, source: str) -> str:
     Returns:
         16 hex digits.
     """
-    joined = Path(os.path.abspath(root), source).as_posix()
-    return hashlib.sha256(f"{collection}\0{joined}".encode(errors="surrogateescape")).hexdigest()[
-        :16
-    ]
+    joined = printable(Path(os.path.abspath(root), source).as_posix())
+    return hashlib.sha256(f"{collection}\0{joined}".encode()).hexdigest()[:16]
+
+
+def printable(name: str) -> str:
+    """A file name as text that can be stored; bytes that are no UTF-8 show as their hex codes."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def content_sha256(path: Path) -> str:
@@ -121,7 +125,7 @@ def content_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(
-            f"{path.name} cannot be read: {error.strerror}", code="unreadable"
+            f"{printable(path.name)} cannot be read: {error.strerror}", code="unreadable"
         ) from error
 
 
@@ -135,20 +139,21 @@ def _expanded(given: Path) -> list[Path]:
         if matches:
             return matches
     raise InputError(
-        f"there is no {given}",
+        f"there is no {printable(str(given))}",
         code="no_such_path",
         next_step="Check the spelling; a relative path starts at the current folder.",
     )
 
 
 def _named(path: Path, max_file_bytes: int) -> SourceFile | Refusal:
-    entry = _examined(path, path.parent, path.name, max_file_bytes)
+    name = printable(path.name)
+    entry = _examined(path, path.parent, name, max_file_bytes)
     if entry is None:
         return Refusal(
             path,
-            path.name,
+            name,
             "unsupported_type",
-            f"{path.name} is neither a PDF nor an image",
+            f"{name} is neither a PDF nor an image",
             "Print or export it as PDF.",
         )
     return entry
@@ -159,12 +164,12 @@ def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
 
     def refuse_folder(error: OSError) -> None:
         folder = Path(error.filename)
-        source = folder.relative_to(root).as_posix()
+        source = printable(folder.relative_to(root).as_posix())
         entries.append(_unreadable(folder, source, error))
 
     real_root = root.resolve()
     for path in sorted(_walk(root, refuse_folder)):
-        source = path.relative_to(root).as_posix()
+        source = printable(path.relative_to(root).as_posix())
         # A link may lead to anything the process can read; only what was given is meant.
         leaves = path.is_symlink() and not path.resolve().is_relative_to(real_root)
         if leaves and (path.is_dir() or _is_document(path)):
@@ -183,7 +188,7 @@ def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
                 entries.append(entry)
     if not entries:
         raise InputError(
-            f"there is no PDF and no image below {root.name}",
+            f"there is no PDF and no image below {printable(root.name)}",
             code="empty_folder",
             next_step="Give a folder that holds some, or the files themselves.",
         )
@@ -227,7 +232,7 @@ def _examined(
             source,
             "office_file",
             f"{source} is an office file; pages are read from PDFs",
-            f'Convert it: soffice --headless --convert-to pdf "{path.name}"',
+            f'Convert it: soffice --headless --convert-to pdf "{printable(path.name)}"',
         )
     try:
         size_bytes = path.stat().st_size

@@ -8,7 +8,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
@@ -26,8 +26,8 @@ from rag.manifest.schema import collections, documents, jobs, page_texts, pages,
 from rag.types import Json
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# What makes a file a new version of its document.
-_CHANGES = ("sha256", "root", "source", "metadata", "readers")
+# What makes a file a new version of its document, beside another path.
+_CHANGES = ("sha256", "metadata", "readers")
 
 
 class Manifest(ManifestReading):
@@ -87,7 +87,7 @@ class Manifest(ManifestReading):
             if live is None:
                 return None
             wanted = _wanted(incoming, live, ingested_by)
-            if not _same(live, {key: wanted[key] for key in _CHANGES}):
+            if not _same(live, wanted, _CHANGES):
                 return None
             taken_back = connection.execute(
                 update(documents)
@@ -121,10 +121,13 @@ class Manifest(ManifestReading):
                 .first()
             )
             recorded: frozenset[int] = frozenset()
-            is_resumed = staging is not None and _same(staging, wanted)
+            is_resumed = staging is not None and _same(
+                staging, wanted, (*_CHANGES, "n_pages", "ingested_by", "is_repaired")
+            )
             if staging is not None and is_resumed:
                 version_id = staging["version_id"]
                 recorded = frozenset(_recorded(connection, version_id))
+                wanted["source"] = staging["source"]  # its records have been stamped with it
             else:
                 _retire_staging(connection, collection, incoming.document_id)
                 version_id = uuid.uuid4().hex[:16]
@@ -143,7 +146,7 @@ class Manifest(ManifestReading):
                 document_id=incoming.document_id,
                 sha256=incoming.sha256,
                 n_pages=incoming.n_pages,
-                source=incoming.source,
+                source=wanted["source"],
                 metadata=wanted["metadata"],
                 readers=tuple(wanted["readers"]),
                 recorded=recorded,
@@ -407,8 +410,10 @@ def _wanted(incoming: Incoming, live: RowMapping | None, ingested_by: str) -> Js
     }
 
 
-def _same(version: RowMapping, wanted: Json) -> bool:
-    return all(version[key] == value for key, value in wanted.items())
+def _same(version: RowMapping, wanted: Json, keys: Sequence[str]) -> bool:
+    """Whether these columns agree, and the path: given with its folder or alone, it is one file."""
+    held, asked = (PurePath(names["root"], names["source"]) for names in (version, wanted))
+    return held == asked and all(version[key] == wanted[key] for key in keys)
 
 
 def _recorded(connection: Connection, version_id: str) -> Sequence[int]:
