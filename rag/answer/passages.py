@@ -23,11 +23,12 @@ _WINDOW_WORDS = 32
 _WINDOW_LINES = 8
 _LINE_GAP = 0.9  # of a line's height: wider apart, and lines are not one paragraph
 _FULL_LINE = 0.75  # of the next line's width: a line that stops before this has ended something
-_FIGURE = re.compile(r"[^\w]*\d[\d.,:/]*[^\w]*(?:%|x|bn|m|k)?[^\w]*")
+_FIGURE = re.compile(r"\d[\d.,:/]*(?:x|bn|m|k)?")  # what is left between the marks around it
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _BULLET = re.compile(r"[\u2022\u25aa\u25cf\u25e6\u2023\u2013\u2014*\-]|\(?(?:\d{1,2}|[a-zA-Z])[.)]")
 _HEADING_NUMBER = re.compile(r"[\d.]+[A-Za-z]?\.")  # "Item 9." goes with what follows
-_SENTENCE_END = re.compile(r".*[.!?\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*")
+_CLOSING = "\"'\u201d\u2019)]"
+_SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
 # A full stop after these is part of the word. Wrong here only makes a passage longer or shorter.
 _ABBREVIATION = re.compile(
     r"[(\[\"'\u201c]*(?:(?:[A-Za-z]\.)+|(?:approx|assn|co|corp|cf|dept|dr|ed|eds|eq|est|etc|fig|figs|"
@@ -89,12 +90,13 @@ class _Line:
 def cut_passages(text: PageText) -> list[Passage]:
     """All passages of a page; they overlap where a line may be read with what follows it."""
     lines = _lines(text)
+    before = {line.end: line for line in lines}
     rows, in_rows = _scattered_rows(lines)
     passages = [Passage(PassageKind.ROW, spans) for spans in rows]
     in_order: list[tuple[Passage, bool]] = []  # and whether it may lead to what follows
     for run in _runs(text, lines, in_rows):
         if len(run) == 1 and run[0].is_row:
-            row = Passage(PassageKind.ROW, (_row_span(text, lines, run[0]),))
+            row = Passage(PassageKind.ROW, (_row_span(text, before.get(run[0].start), run[0]),))
             in_order.append((row, False))
             continue
         sentences = list(_sentences(text, run[0].start, run[-1].end))
@@ -148,7 +150,9 @@ def _lines(text: PageText) -> list[_Line]:
 
 
 def _is_figure(word: str) -> bool:
-    return _FIGURE.fullmatch(word) is not None or not any(map(str.isalnum, word))
+    """A number with the marks around it, or such marks alone: `(1,234)%`, `$`, a dash."""
+    inner = [place for place, char in enumerate(word) if char.isalnum()]
+    return not inner or _FIGURE.fullmatch(word, inner[0], inner[-1] + 1) is not None
 
 
 def _names_column(word: str) -> bool:
@@ -213,9 +217,8 @@ def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(joined)
 
 
-def _row_span(text: PageText, lines: Sequence[_Line], row: _Line) -> Span:
+def _row_span(text: PageText, before: _Line | None, row: _Line) -> Span:
     """The row, with the line before it where its label began there."""
-    before = next((line for line in lines if line.end == row.start), None)
     if (
         before is not None
         and text.words[row.start][0].islower()
@@ -294,7 +297,7 @@ def _cut_here(text: PageText, first: int, word: int, end: int) -> bool:
 def ends_sentence(word: str, following: str) -> bool:
     """Whether a sentence ends between two words; a full stop of an abbreviation ends none."""
     return (
-        _SENTENCE_END.fullmatch(word) is not None
+        word.rstrip(_CLOSING).endswith(_SENTENCE_ENDS)
         and _ABBREVIATION.fullmatch(word) is None
         and not following[0].islower()
     )

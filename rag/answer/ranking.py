@@ -50,12 +50,20 @@ class RankedPassage:
 
 
 class _Page:
-    """One page, read once: the terms and similarities of every word."""
+    """One page, read once: its passages with their terms, and the similarities of its words.
 
-    def __init__(self, query: FloatArray, evidence: Evidence) -> None:
-        self.passages = cut_passages(evidence.text)
-        self.word_terms = [terms(word) for word in evidence.text.words]
-        self.terms = frozenset(term for found in self.word_terms for term in found)
+    `known` holds the terms of words met before; most words of a document are.
+    """
+
+    def __init__(self, query: FloatArray, evidence: Evidence, known: dict[str, list[str]]) -> None:
+        for word in evidence.text.words:
+            if word not in known:
+                known[word] = terms(word)
+        word_terms = [known[word] for word in evidence.text.words]
+        self.terms = frozenset(term for found in word_terms for term in found)
+        self.passages = [
+            (passage, _terms_of(passage, word_terms)) for passage in cut_passages(evidence.text)
+        ]
         order = np.argsort(evidence.vector_words, kind="stable")
         self._words: npt.NDArray[np.int32] = evidence.vector_words[order]
         self._similarity: FloatArray = (
@@ -64,14 +72,6 @@ class _Page:
             else np.zeros((len(query), 0), np.float32)
         )
 
-    def terms_of(self, passage: Passage) -> set[str]:
-        return {
-            term
-            for start, end in passage.spans
-            for found in self.word_terms[start:end]
-            for term in found
-        }
-
     def similarity_of(self, passage: Passage) -> float:
         best = np.zeros(len(self._similarity), np.float32)
         for span in passage.spans:
@@ -79,6 +79,12 @@ class _Page:
             if first < last:
                 np.maximum(best, self._similarity[:, first:last].max(axis=1), out=best)
         return float(best.mean()) if len(best) else 0.0
+
+
+def _terms_of(passage: Passage, word_terms: Sequence[Sequence[str]]) -> set[str]:
+    return {
+        term for start, end in passage.spans for found in word_terms[start:end] for term in found
+    }
 
 
 def term_weights(wanted: Sequence[str], passages: Sequence[set[str]]) -> dict[str, float]:
@@ -97,14 +103,15 @@ def rank_passages(
         query: (n_query, dim) unit rows.
         evidence: pages, best first.
     """
-    pages = [_Page(query, page) for page in evidence]
+    known: dict[str, list[str]] = {}
+    pages = [_Page(query, page, known) for page in evidence]
     wanted = set(question.terms)
     weights = term_weights(
         question.terms,
         [
-            page.terms_of(passage) & wanted
+            held & wanted
             for page in pages
-            for passage in page.passages
+            for passage, held in page.passages
             if passage.kind is not PassageKind.LINES
         ],
     )
@@ -116,8 +123,7 @@ def rank_passages(
     ranked: list[RankedPassage] = []
     for index, page in enumerate(pages):
         page_coverage = coverage(page.terms)
-        for passage in page.passages:
-            held = page.terms_of(passage)
+        for passage, held in page.passages:
             if held <= wanted:
                 continue
             covered = coverage(held)
