@@ -57,6 +57,15 @@ class Passage:
 
 
 @dataclass(frozen=True)
+class _Unit:
+    """A passage in reading order: whether it may lead to what follows, whether a table holds it."""
+
+    passage: Passage
+    leads: bool = False
+    is_table: bool = False
+
+
+@dataclass(frozen=True)
 class _Line:
     start: int
     end: int
@@ -93,16 +102,21 @@ def cut_passages(text: PageText) -> list[Passage]:
     before = {line.end: line for line in lines}
     rows, in_rows = _scattered_rows(lines)
     passages = [Passage(PassageKind.ROW, spans) for spans in rows]
-    in_order: list[tuple[Passage, bool]] = []  # and whether it may lead to what follows
+    in_order: list[_Unit] = []
     for run in _runs(text, lines, in_rows):
         if len(run) == 1 and run[0].is_row:
             row = Passage(PassageKind.ROW, (_row_span(text, before.get(run[0].start), run[0]),))
-            in_order.append((row, False))
+            in_order.append(_Unit(row, is_table=run[0].n_last_figures > 1))
             continue
         sentences = list(_sentences(text, run[0].start, run[-1].end))
-        leads = len(sentences) == 1 and not text.words[run[-1].end - 1].endswith(".")
-        in_order += [(Passage(PassageKind.SENTENCE, (span,)), leads) for span in sentences]
-    passages += [passage for passage, _ in in_order]
+        is_table = run[-1].n_words == run[-1].n_figures > 1
+        has_ended = text.words[run[-1].end - 1].endswith(".")
+        leads = len(sentences) == 1 and not has_ended and not is_table
+        in_order += [
+            _Unit(Passage(PassageKind.SENTENCE, (span,)), leads=leads, is_table=is_table)
+            for span in sentences
+        ]
+    passages += [unit.passage for unit in in_order]
     passages += [Passage(PassageKind.LINES, (span,)) for span in _windows(in_order)]
     return list(dict.fromkeys(passages))
 
@@ -110,8 +124,8 @@ def cut_passages(text: PageText) -> list[Passage]:
 def column_heads(text: PageText, row: Passage) -> Span | None:
     """The line nearest above a table row that names its columns, if there is one.
 
-    It names them when each of its words is a word or a year, no other figure, and at least one
-    stands over a figure of the row.
+    It names them when each of its words is a word or a year, no other figure, and they stand over
+    two of the row's figures, or over its only one.
     """
     words = [word for start, end in row.spans for word in range(start, end)]
     figures = [word for word in words if _is_figure(text.words[word])]
@@ -123,8 +137,12 @@ def column_heads(text: PageText, row: Passage) -> Span | None:
         if line.box.y1 > top + 0.5 * line.box.height or line.n_words > _LABEL_WORDS:
             continue
         names = [word for word in range(line.start, line.end) if _names_column(text.words[word])]
-        is_over = any(_are_aligned(text, name, figure) for name in names for figure in figures)
-        if is_over and len(names) == line.n_words and (found is None or line.box.y1 > found[0]):
+        over = [any(_are_aligned(text, name, figure) for name in names) for figure in figures]
+        if (
+            sum(over) >= min(2, len(figures))
+            and len(names) == line.n_words
+            and (found is None or line.box.y1 > found[0])
+        ):
             found = (line.box.y1, (line.start, line.end))
     return None if found is None else found[1]
 
@@ -304,15 +322,18 @@ def ends_sentence(word: str, following: str) -> bool:
 
 
 # --- lines that are no sentences ----------------------------------------------------------------
-def _windows(in_order: Sequence[tuple[Passage, bool]]) -> Iterator[Span]:
-    """A short line with those after it: a heading and its list, a figure and what it counts."""
-    for number, (first, leads) in enumerate(in_order):
-        start = first.spans[0][0]
-        if not leads or first.n_words > _LABEL_WORDS:
+def _windows(in_order: Sequence[_Unit]) -> Iterator[Span]:
+    """A short line with those after it: a heading and its list, a figure and what it counts.
+
+    Rows of several figures are left to themselves: they are read with the heads of their columns.
+    """
+    for number, first in enumerate(in_order):
+        start, end = first.passage.spans[0]
+        if not first.leads or end - start > _LABEL_WORDS:
             continue
-        end = first.spans[0][1]
-        for following, _ in in_order[number + 1 : number + _WINDOW_LINES]:
-            if following.spans[0][0] != end or following.spans[0][1] - start > _WINDOW_WORDS:
+        for following in in_order[number + 1 : number + _WINDOW_LINES]:
+            next_start, next_end = following.passage.spans[0]
+            if next_start != end or next_end - start > _WINDOW_WORDS or following.is_table:
                 break
-            end = following.spans[0][1]
+            end = next_end
             yield start, end

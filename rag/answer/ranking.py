@@ -52,6 +52,8 @@ class RankedPassage:
 class _Page:
     """One page, read once: its passages with their terms, and the similarities of its words.
 
+    A passage that ends by asking is left out: a question on a page answers none.
+
     `known` holds the terms of words met before; most words of a document are.
     """
 
@@ -62,7 +64,9 @@ class _Page:
         word_terms = [known[word] for word in evidence.text.words]
         self.terms = frozenset(term for found in word_terms for term in found)
         self.passages = [
-            (passage, _terms_of(passage, word_terms)) for passage in cut_passages(evidence.text)
+            (passage, _terms_of(passage, word_terms))
+            for passage in cut_passages(evidence.text)
+            if not evidence.text.words[passage.spans[-1][1] - 1].endswith("?")
         ]
         order = np.argsort(evidence.vector_words, kind="stable")
         self._words: npt.NDArray[np.int32] = evidence.vector_words[order]
