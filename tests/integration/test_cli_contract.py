@@ -205,7 +205,7 @@ def octavo(monkeypatch: pytest.MonkeyPatch) -> FakeOctavo:
         fake.settings = settings
         return fake.answers["doctor"]
 
-    for name, stand_in in (("client", {"connect": connect}), ("doctor", {"examine": examine})):
+    for name, stand_in in (("connection", {"connect": connect}), ("doctor", {"examine": examine})):
         module = types.SimpleNamespace(**stand_in)
         monkeypatch.setitem(sys.modules, f"rag.apps.{name}", module)
     return fake
