@@ -1,8 +1,13 @@
 """What several kinds of tests share."""
 
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell starts what runs in its background with Ctrl-C ignored, and so do all processes started
+# from there; tests of Ctrl-C must not depend on who ran the suite.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
