@@ -241,7 +241,13 @@ def _examined(
     except OSError as error:
         return _unreadable(path, source, error)
     if size_bytes == 0:
-        return Refusal(path, source, "empty_file", f"{source} has no bytes")
+        return Refusal(
+            path,
+            source,
+            "empty_file",
+            f"{source} has no bytes",
+            "Copy or download the file again.",
+        )
     if size_bytes > max_file_bytes:
         return Refusal(
             path,

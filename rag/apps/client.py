@@ -82,7 +82,7 @@ class Octavo:
             store = settings.store.model_copy(update={"data_dir": Path(data_dir)})
             settings = settings.model_copy(update={"store": store})
         self._collection = collection
-        self._connection = Connection(settings, command="python")
+        self._connection = Connection(settings, command="python").open()
 
     def __enter__(self) -> Self:
         return self

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from rag.apps.ownership import Connected, Owned, OwnerGone, acquire_or_connect, read_owner
-from rag.apps.service import Service, answer_request
+from rag.apps.service import Service, answer_request, dry_run_of
 from rag.errors import DataFolderBusy
 from rag.settings import Settings
 from rag.types import Json, Principal
 from rag.wiring import Engine
 
 _CALL_TIMEOUT_S = 600.0
-_OWN_WITHIN_S = 5.0
+_OWN_WITHIN_S = 2.5  # a search or another short command that has the folder is done by then
 _TRIES = 5
 
 
 class Connection:
-    """A data folder, opened. Thread-safe once it is made."""
+    """A data folder, opened by `open` or else by the first call. Thread-safe once it is open."""
 
     def __init__(self, settings: Settings, *, command: str) -> None:
         self._settings = settings
@@ -32,7 +32,7 @@ class Connection:
         self._stack = ExitStack()
         self._service: Service | None = None
         self._connected: Connected | None = None
-        self._open(acquire_or_connect(self._settings.store.data_dir, command))
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -40,8 +40,20 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def open(self) -> Self:
+        """Own the folder, or reach the process that does.
+
+        Raises:
+            DataFolderBusy: it does not answer.
+        """
+        assert not self._is_closed, "used after close"
+        if self._service is None and self._connected is None:
+            self._open(acquire_or_connect(self._settings.store.data_dir, self._command))
+        return self
+
     def close(self) -> None:
         """Let go of the folder; requests of other processes under way are finished first."""
+        self._is_closed = True
         self._stack.close()
         self._service = self._connected = None
 
@@ -88,18 +100,22 @@ class Connection:
         *,
         collection: str = "default",
         on_event: Callable[[Json], None] = lambda _: None,
+        dry_run: bool = False,
         **options: Any,
     ) -> Json:
         """Files and folders in; the totals, as `octavo ingest --json` prints them last.
 
+        A dry run opens nothing, so there may be no data folder, or somebody else at work in it.
+
         Raises:
-            DataFolderBusy: another process owns the folder and does not let go within 5 s.
+            DataFolderBusy: another process owns the folder and does not let go within 2.5 s.
         """
+        files = [Path(path) for path in paths]
+        if dry_run:
+            limit = self._settings.render.max_file_bytes
+            return dry_run_of(files, max_file_bytes=limit, on_event=on_event)
         return self._owning().ingest(
-            paths=[Path(path) for path in paths],
-            collection=collection,
-            on_event=on_event,
-            **options,
+            paths=files, collection=collection, on_event=on_event, **options
         )
 
     def delete(self, documents: Sequence[str], *, collection: str = "default") -> Json:
@@ -110,20 +126,23 @@ class Connection:
         if isinstance(held, Connected):
             self._connected = held
             return
-        self._stack.enter_context(held)
-        engine = self._stack.enter_context(Engine(self._settings))
-        self._service = Service(engine, Principal.owner())
-        self._connected = None
-        held.serve(answer_request(self._service))
-        # Left in this order: nobody is answered any more, the engine closes, the folder is free.
-        self._stack.callback(held.stop_serving)
+        with ExitStack() as opened:  # what fails half way lets go of the folder
+            opened.enter_context(held)
+            engine = opened.enter_context(Engine(self._settings))
+            service = Service(engine, Principal.owner())
+            held.serve(answer_request(service))
+            # Left in this order: nobody is answered, the engine closes, the folder is free.
+            opened.callback(held.stop_serving)
+            self._stack.push(opened.pop_all())
+        self._service, self._connected = service, None
 
     def _call(self, method: str, **params: Any) -> Json:
+        self.open()
         for attempt in range(1, _TRIES + 1):
             if self._service is not None:
                 result: Json = getattr(self._service, method)(**params)
                 return result
-            assert self._connected is not None, "used after close"
+            assert self._connected is not None  # since open
             try:
                 return self._connected.call(method, params, _CALL_TIMEOUT_S)
             except OwnerGone as error:
@@ -134,13 +153,15 @@ class Connection:
 
     def _owning(self) -> Service:
         """The service of this process, once it owns the folder."""
+        self.open()
         folder = self._settings.store.data_dir
         deadline = time.monotonic() + _OWN_WITHIN_S
         while self._service is None:
-            if time.monotonic() > deadline:
+            left_s = deadline - time.monotonic()
+            if left_s < 0:
                 raise _at_work(folder)
             time.sleep(0.1)
-            self._open(acquire_or_connect(folder, self._command))
+            self._open(acquire_or_connect(folder, self._command, wait_s=left_s))
         return self._service
 
 

@@ -199,7 +199,6 @@ class Service:
         metadata: Json | None = None,
         readers: Sequence[str] | None = None,
         force: bool = False,
-        dry_run: bool = False,
         password: str | None = None,
         on_event: OnEvent = lambda _: None,
     ) -> Json:
@@ -207,8 +206,6 @@ class Service:
         files = discover(
             [Path(path) for path in paths], max_file_bytes=engine.settings.render.max_file_bytes
         )
-        if dry_run:
-            return _dry_run(files, on_event)
         writer = engine.writer(self._principal, collection)
         ingestor = Ingestor(
             isolated=engine.isolated,
@@ -357,10 +354,10 @@ def _readers(readers: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(sorted(set(readers)))
 
 
-def _dry_run(files: Sequence[Any], on_event: OnEvent) -> Json:
-    """What would be read and what refused, without opening a file or writing anything."""
+def dry_run_of(paths: Sequence[Path], *, max_file_bytes: int, on_event: OnEvent) -> Json:
+    """What would be read and what refused, without opening a document or writing anything."""
     states = {"would_ingest": 0, "refused": 0}
-    for file in files:
+    for file in discover(paths, max_file_bytes=max_file_bytes):
         refused = isinstance(file, Refusal)
         states["refused" if refused else "would_ingest"] += 1
         error = None
