@@ -47,8 +47,9 @@ class FakeOctavo:
 
 
 @pytest.fixture
-def octavo(monkeypatch: pytest.MonkeyPatch) -> FakeOctavo:
+def octavo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeOctavo:
     fake = FakeOctavo()
+    monkeypatch.chdir(tmp_path)  # away from the checkout, whose history is for real runs
 
     @contextmanager
     def connect(settings: Any, *, command: str) -> Iterator[FakeOctavo]:
