@@ -128,8 +128,8 @@ def rank_passages(
     for index, page in enumerate(pages):
         page_coverage = coverage(page.terms)
         for passage, held in page.passages:
-            if held <= wanted:
-                continue
+            if held <= wanted or all(term[0].isdigit() for term in held):
+                continue  # it repeats the question, or is figures without what they count
             covered = coverage(held)
             similarity = page.similarity_of(passage)
             has_figure = any(term[0].isdigit() for term in held - wanted)

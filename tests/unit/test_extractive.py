@@ -213,13 +213,28 @@ def test_heads_just_above_their_row_are_one_quote_with_it():
 def test_a_figure_is_preferred_where_the_question_asks_for_one():
     text = page_text(
         [
-            (72, 100, "The quay was widened with great care by the port authority of the town."),
+            (72, 100, "The quay was widened by masons."),
             (72, 140, "The quay was widened by 14 metres."),
         ]
     )
-    assert (
-        "14 metres" in ask("By how much was the quay widened?", evidence(text)).citations[0].quote
-    )
+    how_much = ask("By how much was the quay widened?", evidence(text))
+    assert how_much.citations[0].quote == "The quay was widened by 14 metres."
+    by_whom = ask("By whom was the quay widened?", evidence(text))
+    assert by_whom.citations[0].quote == "The quay was widened by masons."
+
+
+def test_heads_come_from_the_rows_own_table():
+    lines = [
+        (72, 100, "Ships and trains of the port"),
+        (300, 128, "2022 @350 2021"),
+        (72, 142, "Ships @300 210 @350 198"),
+        (300, 228, "2022 @350 2021"),
+        (72, 242, "Where rails lead"),
+        (72, 266, "Trains @300 77 @350 71"),
+    ]
+    first, *_ = ask("How many trains were there in 2022?", evidence(page_text(lines))).citations
+    assert first.quote == "2022 2021"
+    assert [box.y0 for box in first.boxes] == [228]
 
 
 def test_a_question_on_the_page_answers_none():
