@@ -12,7 +12,7 @@ from rag.page_text import PageText
 from rag.scoring.maxsim import similarity_map
 
 _SNIPPET_WORDS = 32
-_MIN_SIMILARITY = 0.4  # below it words of unlike texts meet by chance
+_MIN_SIMILARITY = 0.5  # below it words of unlike texts meet by chance
 _MAX_BOXES = 24
 
 

@@ -18,6 +18,7 @@ from enum import StrEnum
 import numpy as np
 
 from rag.errors import InputError, NotFound
+from rag.explain import Legs, explanation
 from rag.filters import Condition, Filter
 from rag.geometry import FloatArray
 from rag.highlight import highlight
@@ -30,7 +31,6 @@ from rag.scoring.lexical import content_terms, query_vector
 from rag.settings import RetrievalSettings
 from rag.types import Json, PageField, PageHit, PageRef, PageWarning, SparseVector, StageReport
 
-Legs = dict[str, dict[str, float]]  # leg name -> record id -> score
 Query = FloatArray | SparseVector
 
 
@@ -179,7 +179,11 @@ class Retriever:
             exact=exact,
             stages=tuple(stages.reports),
             query=query,
-            explanation=self._explain(order, top_k, legs, pages, expect) if explain else None,
+            explanation=explanation(
+                order[:top_k], order, legs, pages, self._settings.weights.model_dump(), expect
+            )
+            if explain
+            else None,
         )
 
     # --- first stage ----------------------------------------------------------------------------
@@ -379,53 +383,3 @@ class Retriever:
             )
             found.append(replace(hit, snippet=shown.snippet, boxes=shown.boxes))
         return found
-
-    def _explain(
-        self,
-        order: Sequence[tuple[str, float]],
-        top_k: int,
-        legs: Legs,
-        pages: dict[str, PageSummary],
-        expect: PageRef | None,
-    ) -> Json:
-        ranks = {
-            name: {
-                i: rank
-                for rank, (i, _) in enumerate(
-                    sorted(leg.items(), key=lambda item: (-item[1], item[0])), start=1
-                )
-            }
-            for name, leg in legs.items()
-        }
-
-        def row(record_id: str, rank: int, score: float) -> Json:
-            page = pages[record_id]
-            return {
-                "rank": rank,
-                "document_id": page.ref.document_id,
-                "source": page.source,
-                "page_number": page.ref.page_number,
-                "score": score,
-                "legs": {
-                    name: {"score": leg[record_id], "rank": ranks[name][record_id]}
-                    for name, leg in legs.items()
-                    if record_id in leg
-                },
-            }
-
-        explained: Json = {
-            "weights": self._settings.weights.model_dump(),
-            "candidates": len(order),
-            "hits": [
-                row(record_id, rank, score)
-                for rank, (record_id, score) in enumerate(order[:top_k], start=1)
-            ],
-        }
-        if expect is not None:
-            found = [
-                row(record_id, rank, score)
-                for rank, (record_id, score) in enumerate(order, start=1)
-                if pages[record_id].ref == expect
-            ]
-            explained["expected"] = found[0] if found else {"rank": None, "candidate": False}
-        return explained
