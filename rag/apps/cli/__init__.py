@@ -9,8 +9,15 @@ from __future__ import annotations
 
 def main() -> None:
     """The `octavo` command."""
+    import signal
     import sys
 
+    # Before anything has begun Ctrl-C has nothing to clean up or to say: the signal itself ends us.
+    is_asked_for = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_asked_for:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from rag.apps.cli.app import run
 
+    if is_asked_for:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -52,6 +55,11 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    with _Interrupts() as interrupts:
+        return _run(arguments, interrupts)
+
+
+def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
     as_json = "--json" in arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -69,6 +77,8 @@ def run(arguments: Sequence[str]) -> int:
         )
         return error.exit_code
     except RagError as error:
+        if interrupts.seen:
+            return _interrupted(as_json)
         output.error(error.as_dict(), as_json=as_json)
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -78,6 +88,8 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except Exception as error:
+        if interrupts.seen:
+            return _interrupted(as_json)
         # A fault of ours, said in one line like any other.
         if os.environ.get("OCTAVO_TRACEBACK"):
             raise
@@ -93,6 +105,30 @@ def run(arguments: Sequence[str]) -> int:
     if ended == EXIT_INTERRUPTED:
         return _interrupted(as_json)
     return ended if isinstance(ended, int) else EXIT_DONE
+
+
+class _Interrupts:
+    """Remembers Ctrl-C: C extensions turn one that comes while they load into an ImportError."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> _Interrupts:
+        self._is_ours = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._is_ours:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.seen = True
+        signal.default_int_handler(number, frame)
 
 
 def _interrupted(as_json: bool) -> int:
