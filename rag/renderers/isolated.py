@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import signal
 import threading
 import time
 from collections import deque
@@ -262,12 +263,25 @@ class _CleanProcess(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
-        with _main_left_out(process_obj.name):
+        with _main_left_out(process_obj.name), _interrupts_kept_off():
             return SpawnProcess._Popen(process_obj)
 
 
 class _CleanSpawnContext(SpawnContext):
     Process = _CleanProcess
+
+
+@contextlib.contextmanager
+def _interrupts_kept_off() -> Iterator[None]:
+    """Processes started in here do not hear Ctrl-C, which a terminal sends to all of a group.
+
+    They end with us; one that was still starting would show a traceback first.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _main_lock = threading.Lock()
