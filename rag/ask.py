@@ -10,7 +10,7 @@ import numpy as np
 from rag.filters import Filter
 from rag.ports import AnswerModel, Evidence
 from rag.repository import CollectionReader
-from rag.retrieve import Mode, Retriever, SearchResult
+from rag.retrieve import Mode, Retriever, SearchRequest, SearchResult
 from rag.settings import AnswerSettings
 from rag.types import Answer, PageField, StageReport
 
@@ -43,9 +43,8 @@ class Asker:
         Raises:
             InputError: a question without words.
         """
-        found = self._retriever.search(
-            reader, question, top_k=self._settings.answer_pages, mode=mode, scope=scope
-        )
+        request = SearchRequest(question, self._settings.answer_pages, mode=mode, scope=scope)
+        found = self._retriever.search(reader, request)
         start = time.perf_counter()
         answer = self._model.answer(question, found.query, self._evidence(reader, found))
         answered = StageReport("answer", len(found.hits), (time.perf_counter() - start) * 1000)

@@ -135,6 +135,8 @@ class PageEncoder(Protocol):
         """Raises InputError for a question without any word."""
         ...
 
+    def close(self) -> None: ...
+
 
 # --- index --------------------------------------------------------------------------------------
 @dataclass(frozen=True)

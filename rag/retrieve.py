@@ -53,8 +53,37 @@ _FIELDS = {
         PageField.HEADINGS,
     ),
 }
+# They only shape how a score is shown from 0 to 1: the BM25 sum shown as a half, and about the
+# standard deviation of fused scores (legs of weight 1, 1, .5, .5, .5 and a document score times 2).
+_HALF_BM25 = 10.0
+_FUSED_SPREAD = 3.0
 # The names under which raw scores are shown.
 _SHOWN = {PageField.PATCHES.value: "maxsim"}
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What is looked for, and how.
+
+    Attributes:
+        question: any text with at least one word.
+        top_k: pages that come back.
+        mode: which legs take part.
+        exact: score every page in scope exactly; no first stage, nothing approximated.
+        scope: from `CollectionReader.scope`; None is everything the reader may see.
+        highlights: find boxes and snippets, which costs the vectors of each hit.
+        explain: say what each leg gave each hit.
+        expect: a page that `explain` follows through the stages.
+    """
+
+    question: str
+    top_k: int = 5
+    mode: Mode = Mode.HYBRID
+    exact: bool = False
+    scope: Filter | None = None
+    highlights: bool = True
+    explain: bool = False
+    expect: PageRef | None = None
 
 
 @dataclass(frozen=True)
@@ -95,94 +124,64 @@ class Retriever:
         self._scorers: dict[tuple[str, int, frozenset[str]], DocumentScorer] = {}
         self._scorers_lock = threading.Lock()
 
-    def search(
-        self,
-        reader: CollectionReader,
-        question: str,
-        *,
-        top_k: int,
-        mode: Mode = Mode.HYBRID,
-        exact: bool = False,
-        scope: Filter | None = None,
-        highlights: bool = True,
-        explain: bool = False,
-        expect: PageRef | None = None,
-    ) -> SearchResult:
-        """The best pages for a question.
-
-        Args:
-            reader: the collection through the eyes of whoever asks.
-            question: any text with at least one word.
-            top_k: pages that come back.
-            mode: which legs take part.
-            exact: score every page in scope exactly; no first stage, nothing approximated.
-            scope: from `reader.scope`.
-            highlights: find boxes and snippets (costs the vectors of each hit).
-            explain: say what each leg gave each hit.
-            expect: a page that `explain` follows through the stages.
+    def search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
+        """The best pages for a question, of those the reader may see.
 
         Raises:
             InputError: a question without words, top_k below 1.
         """
-        if top_k < 1:
-            raise InputError(f"top_k wants at least 1, got {top_k}")
+        if request.top_k < 1:
+            raise InputError(f"top_k wants at least 1, got {request.top_k}")
         while True:
             generation = reader.generation
             try:
-                return self._search(
-                    reader, question, top_k, mode, exact, scope, highlights, explain, expect
-                )
+                return self._search(reader, request)
             except NotFound:
                 # A document that was there for one stage may be gone for the next.
                 if reader.generation == generation:
                     raise
 
-    def _search(
-        self,
-        reader: CollectionReader,
-        question: str,
-        top_k: int,
-        mode: Mode,
-        exact: bool,
-        scope: Filter | None,
-        highlights: bool,
-        explain: bool,
-        expect: PageRef | None,
-    ) -> SearchResult:
+    def _search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
+        question, mode = request.question, request.mode
         stages = _Stages()
         with stages.timed("encode"):
             query = self._encoder.encode_query(question)
         vectors = self._query_vectors(question, query, mode)
         documents = self._document_scores(reader, question) if mode is Mode.HYBRID else {}
-        pool = self._candidates(reader, scope, vectors, query, documents, mode, exact, stages)
+        pool = self._candidates(reader, request, vectors, query, documents, stages)
         with stages.timed("maxsim" if mode is Mode.VISUAL else "score") as counts:
-            legs = self._score(reader, scope, vectors, pool)
+            legs = self._score(reader, request.scope, vectors, pool)
             counts.append(len(pool))
         with stages.timed("fusion") as counts:
             pages = reader.pages(pool)
             ids = sorted(pages)
             legs = self._with_document_and_prior(legs, ids, pages, documents, mode)
             order = self._fuse(ids, legs, mode)
-            counts.append(len(order[:top_k]))
+            counts.append(len(order[: request.top_k]))
         hits = [
             self._hit(rank, pages[record_id], score, legs, mode, len(query.tokens))
-            for rank, (record_id, score) in enumerate(order[:top_k], start=1)
+            for rank, (record_id, score) in enumerate(order[: request.top_k], start=1)
         ]
-        if highlights:
+        if request.highlights:
             with stages.timed("highlight") as counts:
                 hits = self._highlighted(reader, hits, order, query)
                 counts.append(len(hits))
         return SearchResult(
             hits=tuple(hits),
-            record_ids=tuple(record_id for record_id, _ in order[:top_k]),
+            record_ids=tuple(record_id for record_id, _ in order[: request.top_k]),
             mode=mode,
-            exact=exact,
+            exact=request.exact,
             stages=tuple(stages.reports),
             query=query,
             explanation=explanation(
-                order[:top_k], order, legs, pages, self._settings.weights.model_dump(), expect
+                order[: request.top_k],
+                order,
+                legs,
+                pages,
+                self._settings.weights.model_dump(),
+                request.expect,
             )
-            if explain
+            if request.explain
             else None,
         )
 
@@ -203,17 +202,15 @@ class Retriever:
     def _candidates(
         self,
         reader: CollectionReader,
-        scope: Filter | None,
+        request: SearchRequest,
         vectors: dict[PageField, Query],
         query: EncodedQuery,
         documents: dict[str, float],
-        mode: Mode,
-        exact: bool,
         stages: _Stages,
     ) -> list[str]:
         """Record ids that all legs will score."""
-        settings = self._settings
-        if exact or reader.n_pages(scope) <= settings.scan_pages:
+        settings, scope = self._settings, request.scope
+        if request.exact or reader.n_pages(scope) <= settings.scan_pages:
             with stages.timed("scan") as counts:
                 everything = reader.ids(scope)
                 counts.append(len(everything))
@@ -237,7 +234,7 @@ class Retriever:
                 counts.append(len(found))
             pool.update(candidate.record_id for candidate in found)
         best = sorted(documents, key=lambda name: (-documents[name], name))
-        if mode is Mode.HYBRID and best and settings.top_documents:
+        if best and settings.top_documents:
             with stages.timed("documents") as counts:
                 named = tuple(best[: settings.top_documents])
                 inside = Filter(
@@ -358,8 +355,8 @@ class Retriever:
             best = sum(self._settings.weights.model_dump().values()) / (self._settings.rrf_k + 1)
             return float(min(1.0, score / best))
         if mode is Mode.TEXT:
-            return score / (score + 10.0)
-        return 1.0 / (1.0 + math.exp(-score / 3.0))
+            return score / (score + _HALF_BM25)
+        return 1.0 / (1.0 + math.exp(-score / _FUSED_SPREAD))
 
     def _highlighted(
         self,

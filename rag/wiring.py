@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import Self
-
-from threadpoolctl import threadpool_limits
+from typing import Self, assert_never
 
 from rag.answer.extractive import ExtractiveAnswers
 from rag.ask import Asker
@@ -38,8 +36,6 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = settings.store.data_dir
-        # Small products on a shared machine: a second BLAS thread waits more than it works.
-        self._blas = threadpool_limits(1, "blas")
         self.isolated = IsolatedReader(settings.render)
         self.repository = Repository(
             Manifest.in_folder(self.folder),
@@ -64,6 +60,8 @@ class Engine:
 
     def close(self) -> None:
         self.isolated.close()
+        if "encoder" in self.__dict__:  # made at all
+            self.encoder.close()
         with self._lock:
             for index in self._indexes.values():
                 index.close()
@@ -71,13 +69,21 @@ class Engine:
 
     @cached_property
     def encoder(self) -> PageEncoder:
+        chosen = self.settings.encoder
         with self._lock:
-            encoder = self.settings.encoder
-            return WordsEncoder(MiniLm.load(encoder.weights, threads=encoder.threads))
+            match chosen.name:
+                case "words":
+                    return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
+                case other:
+                    assert_never(other)
 
     @cached_property
     def answer_model(self) -> AnswerModel:
-        return ExtractiveAnswers(self.settings.answer)
+        match self.settings.answer.model:
+            case "extractive":
+                return ExtractiveAnswers(self.settings.answer)
+            case other:
+                assert_never(other)
 
     # --- one collection -------------------------------------------------------------------------
     def reader(self, principal: Principal, collection: str) -> CollectionReader:

@@ -23,6 +23,7 @@ from rag.filters import Condition, Filter
 from rag.geometry import FloatArray
 from rag.index.edge import EdgeIndex
 from rag.ports import IndexSpec
+from rag.scoring.fde import FdeSpec
 from rag.types import PageField, PageRecord, SparseVector
 
 N_PATCHES, N_HEADING_TOKENS, N_QUERY = 400, 30, 20
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=2851)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--dense-dim", type=int, default=384)
-    parser.add_argument("--fde-size", type=int, default=10_240)
+    parser.add_argument("--fde-size", type=int, default=FdeSpec(128).fde_size)
     arguments = parser.parse_args()
     spec = IndexSpec(arguments.dim, arguments.dense_dim, arguments.fde_size)
     with tempfile.TemporaryDirectory() as scratch:

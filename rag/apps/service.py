@@ -16,7 +16,7 @@ from rag.errors import InputError
 from rag.filters import Filter
 from rag.highlight import highlight
 from rag.repository import CollectionReader
-from rag.retrieve import Mode, SearchResult
+from rag.retrieve import Mode, SearchRequest, SearchResult
 from rag.types import Json, PageField, PageHit, PageRef, Principal
 from rag.wiring import Engine
 
@@ -49,10 +49,9 @@ class Service:
         expected = None
         if expect is not None:
             expected = PageRef(reader.resolve_document(str(expect[0])), int(expect[1]))
-        found = self._engine.retriever(collection).search(
-            reader,
+        request = SearchRequest(
             query,
-            top_k=top_k,
+            top_k,
             mode=Mode(mode),
             exact=exact,
             scope=_scope(reader, filters, documents, pages),
@@ -60,6 +59,7 @@ class Service:
             explain=explain,
             expect=expected,
         )
+        found = self._engine.retriever(collection).search(reader, request)
         frames = reader.pages(found.record_ids)
         shown: Json = {
             "query": query,

@@ -122,6 +122,9 @@ class WordsEncoder:
             tokens=MultiVector(vectors), dense=_unit(rows.mean(axis=0, keepdims=True))[0]
         )
 
+    def close(self) -> None:
+        self._model.close()
+
     def _cut(self, words: Sequence[str]) -> _Text:
         if not words:
             return _Text((), [], np.zeros(0, np.int64), [])

@@ -44,9 +44,9 @@ class FdeSpec:
     """
 
     dim: int
-    repetitions: int = 20
+    repetitions: int = 40
     simhash_bits: int = 5
-    projection_dim: int | None = 16
+    projection_dim: int | None = 32
     seed: int = 20240529
     inner: Literal["dense", "sketch"] = "dense"
     fill: bool = True

@@ -17,7 +17,7 @@ from rag.page_store import PageStore
 from rag.page_text import PageText
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, IndexSpec, ScannedPage
 from rag.repository import Repository
-from rag.retrieve import Mode, Retriever
+from rag.retrieve import Mode, Retriever, SearchRequest
 from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.scoring.maxsim import maxsim
 from rag.settings import RetrievalSettings
@@ -127,7 +127,7 @@ class World:
 
     def found(self, question, reader=None, **options):
         options = {"top_k": 50, "mode": Mode.HYBRID, **options}
-        return self.retriever.search(reader or self.reader, question, **options).hits
+        return self.retriever.search(reader or self.reader, SearchRequest(question, **options)).hits
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_with_every_page_a_candidate_the_cascade_equals_the_scan(mode, world):
         WordHasher(),
         world.retriever._fde,
         RetrievalSettings(scan_pages=0, candidates=50, leg_candidates=50),
-    ).search(world.reader, "dividend of the tide", top_k=50, mode=mode)
+    ).search(world.reader, SearchRequest("dividend of the tide", top_k=50, mode=mode))
     assert [(hit.ref, hit.score) for hit in everything] == [
         (hit.ref, pytest.approx(hit.score, abs=1e-5)) for hit in staged.hits
     ]
@@ -238,7 +238,7 @@ def test_what_somebody_may_not_read_is_not_found(world):
 
 def test_every_stage_reports_its_time_and_candidates(world):
     retriever = Retriever(WordHasher(), world.retriever._fde, RetrievalSettings(scan_pages=0))
-    result = retriever.search(world.reader, "dividend", top_k=3)
+    result = retriever.search(world.reader, SearchRequest("dividend", top_k=3))
     names = [stage.name for stage in result.stages]
     assert names == ["encode", "legs", "fde", "documents", "score", "fusion", "highlight"]
     assert all(stage.ms >= 0 for stage in result.stages)
@@ -254,14 +254,15 @@ def test_boxes_and_snippet_show_the_words_of_the_question(world):
 
 def test_rrf_ranks_the_same_best_page(world):
     retriever = Retriever(WordHasher(), world.retriever._fde, RetrievalSettings(fusion="rrf"))
-    result = retriever.search(world.reader, "turbine power", top_k=1)
+    result = retriever.search(world.reader, SearchRequest("turbine power", top_k=1))
     assert result.hits[0].ref == PageRef("south", 2)
     assert 0 < result.hits[0].score_normalized <= 1
 
 
 def test_explain_follows_an_expected_page(world):
     result = world.retriever.search(
-        world.reader, "turbine", top_k=1, explain=True, expect=PageRef("north", 2)
+        world.reader,
+        SearchRequest("turbine", top_k=1, explain=True, expect=PageRef("north", 2)),
     )
     assert result.explanation["expected"]["rank"] > 1
     assert result.explanation["hits"][0]["legs"]["patches"]["rank"] == 1
