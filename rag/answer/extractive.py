@@ -34,17 +34,25 @@ class ExtractiveAnswers:
         asked = Question(question)
         ranked = rank_passages(asked, query.tokens.vectors, evidence)
         confidence = confidence_of(asked, evidence)
+        unsupported: tuple[str, ...] = ()
         if ranked and confidence >= self._settings.min_confidence:
-            citations = _citations(evidence, _chosen(ranked, evidence))
+            citations, unsupported = _citations(evidence, _chosen(ranked, evidence))
             if citations:
                 return Answer(
                     text=" ".join(map(_sentence, citations)),
                     abstained=False,
                     model_id=self.model_id,
                     citations=citations,
+                    unsupported=unsupported,
                     confidence=confidence,
                 )
-        return abstention(evidence, ranked, confidence=confidence, model_id=self.model_id)
+        return abstention(
+            evidence,
+            ranked,
+            confidence=confidence,
+            model_id=self.model_id,
+            unsupported=unsupported,
+        )
 
 
 def abstention(
@@ -53,6 +61,7 @@ def abstention(
     *,
     confidence: float,
     model_id: str,
+    unsupported: tuple[str, ...] = (),
 ) -> Answer:
     """Says that there is no answer, and names the nearest page without claiming anything of it."""
     text = "The documents do not answer this question."
@@ -62,7 +71,9 @@ def abstention(
             f" The nearest page found is page {nearest.ref.page_number} of {nearest.source}; "
             "it may not be about this."
         )
-    return Answer(text, abstained=True, model_id=model_id, confidence=confidence)
+    return Answer(
+        text, abstained=True, model_id=model_id, unsupported=unsupported, confidence=confidence
+    )
 
 
 def _chosen(ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]) -> list[RankedPassage]:
@@ -87,22 +98,24 @@ def _chosen(ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]) -> li
 
 def _citations(
     evidence: Sequence[Evidence], chosen: Sequence[RankedPassage]
-) -> tuple[Citation, ...]:
-    """The chosen passages as checked quotes; what is not found on its page is left out."""
+) -> tuple[tuple[Citation, ...], tuple[str, ...]]:
+    """The chosen passages as checked quotes, and the text of what is not found on its page."""
     citations: list[Citation] = []
-    cited: set[tuple[int, Span]] = set()
+    unsupported: list[str] = []
+    tried: set[tuple[int, Span]] = set()
     for found in chosen:
         page = evidence[found.page]
         for span in _with_heads(page, found):
-            if (found.page, span) in cited:
+            if (found.page, span) in tried:
                 continue
-            citation = cite(
-                page, page.text.span_text(*span), marker=len(citations) + 1, near=span[0]
-            )
-            if citation is not None:
+            tried.add((found.page, span))
+            quote = page.text.span_text(*span)
+            citation = cite(page, quote, marker=len(citations) + 1, near=span[0])
+            if citation is None:
+                unsupported.append(quote)
+            else:
                 citations.append(citation)
-                cited.add((found.page, span))
-    return tuple(citations)
+    return tuple(citations), tuple(unsupported)
 
 
 def _with_heads(page: Evidence, found: RankedPassage) -> list[Span]:

@@ -267,6 +267,15 @@ def test_ask_shows_the_answer_then_numbered_citations(octavo, capsys):
     assert out.index("90.3 million") < out.index('[1] report.pdf, page 2: "Celtic Sea 90.3"')
 
 
+def test_ask_names_what_it_left_out(octavo, capsys):
+    octavo.answers["ask"] = ASK | {"unsupported": ["Celtic Sea 91.3"]}
+    run(["ask", "How much?"])
+    out = capsys.readouterr().out
+    assert out.index('[1] report.pdf, page 2: "Celtic Sea 90.3"') < out.index(
+        'left out, not found on its page: "Celtic Sea 91.3"'
+    )
+
+
 def test_list_names_blank_wordless_and_failed_pages(octavo, capsys):
     run(["list"])
     out = " ".join(capsys.readouterr().out.split())

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -198,6 +200,24 @@ def test_a_row_is_quoted_below_the_line_that_names_its_columns():
     assert answer.text.startswith("2022 2021 [1]. Net income 318 295 [2].")
     assert all(citation.verified for citation in answer.citations)
     assert answer.citations[0].ref == PageRef("d1", 7)
+
+
+def test_what_is_not_found_on_its_page_is_dropped_and_named():
+    # A reader that keeps a no-break space within a word gives a word no quote can repeat.
+    lines = [
+        (72, 100, "Accounts of the port"),
+        (72, 128, "The net income of all harbours was 318@million."),
+        (72, 170, "The net income fell, as storms closed every quay in spring."),
+    ]
+    text = page_text(lines)
+    words = tuple(word.replace("@", "\u00a0") for word in text.words)
+    broken = dataclasses.replace(text, words=words)
+    answer = ask("What was the net income?", evidence(broken))
+    assert answer.unsupported == ("The net income of all harbours was 318\u00a0million.",)
+    assert [citation.quote for citation in answer.citations] == [
+        "The net income fell, as storms closed every quay in spring."
+    ]
+    assert "318" not in answer.text
 
 
 def test_heads_just_above_their_row_are_one_quote_with_it():

@@ -103,6 +103,13 @@ def ask(result: Mapping[str, Any]) -> None:
             ),
             soft_wrap=not console.is_terminal,
         )
+    if result["unsupported"]:
+        console.print()
+    for dropped in result["unsupported"]:
+        console.print(
+            Text.assemble(("left out, not found on its page: ", "yellow"), f'"{clean(dropped)}"'),
+            soft_wrap=not console.is_terminal,
+        )
 
 
 def documents(result: Mapping[str, Any]) -> None:
