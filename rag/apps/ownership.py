@@ -224,7 +224,7 @@ def _outcome(handler: Handler, line: bytes) -> Json:
                 "type": "BackendError",
                 "code": "internal",
                 "message": "the process that owns the data folder failed at this request",
-                "next_step": "Look at its log; run it with --verbose to see more.",
+                "next_step": "Look at what it wrote to its standard error.",
             }
         }
     return {"result": result}

@@ -48,6 +48,7 @@ SCHEMA_VERSION = 1  # of the fields and their settings in `_config`
 _SCHEMA_FILE = "schema.json"
 _SHARD_FOLDER = "shard"
 _DAMAGED = "Restore the data folder from a backup, or ingest into a new collection."
+_AGAIN = f"Run the command again. If it fails again: {_DAMAGED[0].lower()}{_DAMAGED[1:]}"
 
 
 class EdgeIndex:
@@ -301,7 +302,7 @@ def _described(schema: Json) -> str:
 
 
 @contextmanager
-def _store_errors(doing: str, next_step: str = "Run `octavo verify`.") -> Iterator[None]:
+def _store_errors(doing: str, next_step: str = _AGAIN) -> Iterator[None]:
     """Edge raises bare Exceptions, and a panic of its Rust code is not even one of those.
 
     The message leaves Edge's own words, which name paths, to the chained cause.
