@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -13,12 +12,11 @@ from pathlib import Path
 from rag.encoders.weights import find_weights
 from rag.errors import RagError
 from rag.index.qdrant import server_version
-from rag.renderers.choose import choose_renderer
+from rag.renderers.choose import choose_renderer, pdf_readers
 from rag.settings import Settings, StoreSettings
 from rag.types import Json
 
 _PACKAGES = ("octavo", "numpy", "onnxruntime", "qdrant-edge-py", "qdrant-client", "tokenizers")
-_RENDERERS = {"pymupdf": "pymupdf", "pypdfium2": "pypdfium2", "pdf2image": "pdf2image"}
 
 
 def examine(settings: Settings) -> Json:
@@ -30,23 +28,13 @@ def examine(settings: Settings) -> Json:
     ]
     optional = [
         {
-            "name": f"renderer {name}",
-            "ok": importlib.util.find_spec(module) is not None,
-            "detail": "installed" if importlib.util.find_spec(module) else "not installed",
-            "next_step": ""
-            if importlib.util.find_spec(module)
-            else f'pip install "octavo[{"poppler" if name == "pdf2image" else name}]"',
+            "name": f"renderer {reader.name}",
+            "ok": reader.is_installed,
+            "detail": "installed" if reader.is_installed else "not installed",
+            "next_step": "" if reader.is_installed else reader.how_to_get,
         }
-        for name, module in _RENDERERS.items()
+        for reader in pdf_readers()
     ]
-    optional.append(
-        {
-            "name": "poppler",
-            "ok": shutil.which("pdftoppm") is not None,
-            "detail": (shutil.which("pdftoppm") and "pdftoppm found") or "pdftoppm not found",
-            "next_step": "" if shutil.which("pdftoppm") else "apt install poppler-utils",
-        }
-    )
     if settings.store.qdrant_url is not None:
         # Says nothing of what is installed here: a server can be down for a while.
         optional.append(_check("qdrant server", lambda: _qdrant(settings.store)))

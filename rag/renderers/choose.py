@@ -9,9 +9,24 @@ import importlib
 import importlib.util
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rag.errors import ConfigError
 from rag.ports import PageRenderer
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A PDF reader, and how to get it where it is not installed."""
+
+    name: str
+    is_installed: bool
+    how_to_get: str
+
+
+def pdf_readers() -> list[Reader]:
+    """Every reader of PDFs, fastest first."""
+    return [Reader(name, _is_installed(name), _HOW_TO_GET[name]) for name in _PDF_READERS]
 
 
 def choose_renderer(name: str) -> PageRenderer:
@@ -57,8 +72,7 @@ def _resolved(name: str) -> str:
         raise ConfigError(
             f"renderer {name!r} is not installed",
             code="renderer_missing",
-            next_step=_HOW_TO_GET.get(name, "Install octavo anew.")
-            + " Or set render.renderer to auto.",
+            next_step=f"{_HOW_TO_GET[name]} Or set render.renderer to auto.",
         )
     return name
 
@@ -108,5 +122,6 @@ _MAKERS: dict[str, Callable[[], PageRenderer]] = {
 }
 _HOW_TO_GET = {
     "pymupdf": "pip install 'octavo[pymupdf]' (AGPL-3.0 or commercial).",
+    "pypdfium2": "Install Octavo anew: it comes with it.",
     "pdf2image": "pip install 'octavo[poppler]' and the poppler-utils package of your system.",
 }

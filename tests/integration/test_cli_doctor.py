@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,16 @@ def test_a_renderer_that_is_not_installed_makes_it_unusable(examined, monkeypatc
     code, found = examined()
     assert code == 1
     assert "poppler" in failing(found)["renderer"]["next_step"]
+
+
+def test_each_reader_that_is_missing_comes_with_an_extra_that_exists(examined, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setenv("OCTAVO_RENDER__RENDERER", "pymupdf")
+    missing = failing(examined()[1])
+    assert {"renderer pymupdf", "renderer pypdfium2", "renderer pdf2image"} < set(missing)
+    extras = metadata("octavo").get_all("Provides-Extra")
+    for check in missing.values():
+        assert set(re.findall(r"octavo\[(\w+)\]", check["next_step"])) <= set(extras)
 
 
 def test_the_key_of_a_server_is_never_printed(examined, monkeypatch, capsys):
