@@ -52,7 +52,6 @@ class ScannedPage:
     text: PageText
     has_ink: bool
     content_hash: str
-    renderer: str
     image: RenderedPage | None = None
 
 

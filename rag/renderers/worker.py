@@ -201,7 +201,6 @@ def _scan_with(renderer: PageRenderer, request: PageRequest) -> ScannedPage:
         text=text,
         has_ink=has_ink(small.image),
         content_hash=content_hash(small, text),
-        renderer=renderer.name,
         image=image,
     )
 

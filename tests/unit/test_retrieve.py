@@ -108,7 +108,7 @@ class World:
                 ),
             )
             scanned = [
-                ScannedPage(number, 612, 792, page_text(words), True, f"{name}{number}", "made")
+                ScannedPage(number, 612, 792, page_text(words), True, f"{name}{number}")
                 for number, words in enumerate(pages, start=1)
             ]
             store_batch(writer, version, embedder.embed(name, version.version_id, scanned), [])
