@@ -1,6 +1,7 @@
 """One suite over every PageIndex, with plain numpy as the oracle."""
 
 import math
+import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,13 @@ CLOSE: dict[str, Any] = {"rtol": 2e-3, "atol": 2e-3}
 MULTI_VECTORS = (PageField.PATCHES, PageField.HEADINGS, PageField.DENSE)
 SPARSE = (PageField.WORDS, PageField.HEADING_WORDS)
 
-STORES = ("edge", "qdrant", "memory")
+SERVER = pytest.param(
+    "server",
+    marks=pytest.mark.skipif(
+        not os.environ.get("QDRANT_URL"), reason="QDRANT_URL names no Qdrant server to test on"
+    ),
+)
+STORES = ("edge", "qdrant", SERVER, "memory")
 
 
 def record_id(number: int) -> str:
@@ -81,7 +88,23 @@ def make_index(store: str, folder: Path, spec: IndexSpec = SPEC) -> PageIndex:
         return EdgeIndex.open(folder / "index", spec)
     if store == "qdrant":
         return QdrantIndex.open(IN_MEMORY, collection="pages", spec=spec)
+    if store == "server":
+        return ServerIndex.made(spec)
     return MemoryIndex(spec)
+
+
+class ServerIndex(QdrantIndex):
+    """A collection of its own on the server of QDRANT_URL, removed when it is closed."""
+
+    @classmethod
+    def made(cls, spec: IndexSpec) -> QdrantIndex:
+        key = os.environ.get("QDRANT_API_KEY")
+        name = f"octavo-test-{uuid.uuid4()}"
+        return cls.open(os.environ["QDRANT_URL"], collection=name, spec=spec, api_key=key)
+
+    def close(self) -> None:
+        self._client.delete_collection(self._collection)
+        super().close()
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -112,12 +135,13 @@ def refusing(
     """An index that tests only hand bad things to, and that must stay empty."""
     opened = make_index(request.param, tmp_path_factory.mktemp("refusing"))
     yield opened
-    assert opened.count() == 0
+    n_records = opened.count()
     opened.close()
+    assert n_records == 0
 
 
 # The index for tests does not know the limits of the stores.
-stores_alone = pytest.mark.parametrize("refusing", ["edge", "qdrant"], indirect=True)
+stores_alone = pytest.mark.parametrize("refusing", ["edge", "qdrant", SERVER], indirect=True)
 
 
 # --- the oracle ---------------------------------------------------------------------------------
@@ -525,7 +549,7 @@ filters = st.recursive(
 )
 
 
-@pytest.fixture(scope="module", params=("edge", "qdrant"))
+@pytest.fixture(scope="module", params=("edge", "qdrant", SERVER))
 def payloads_only(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PageIndex]:
