@@ -154,6 +154,11 @@ class Manifest(ManifestReading):
                 replaces=None if live is None else live["version_id"],
             )
 
+    def give_up_staging(self, collection: str, document_id: str) -> bool:
+        """Retire what was begun of a document and not published; whether there was something."""
+        with self._writing() as connection:
+            return _retire_staging(connection, collection, document_id) > 0
+
     def takes_pages(self, version_id: str) -> bool:
         """Whether pages are still wanted: not once somebody else published the same version.
 
@@ -438,14 +443,14 @@ def _open_version(connection: Connection, version_id: str) -> RowMapping:
     return version
 
 
-def _retire_staging(connection: Connection, collection: str, document_id: str) -> None:
-    connection.execute(
+def _retire_staging(connection: Connection, collection: str, document_id: str) -> int:
+    return connection.execute(
         update(versions)
         .where(versions.c.collection == collection)
         .where(versions.c.document_id == document_id)
         .where(versions.c.state == VersionState.STAGING)
         .values(state=VersionState.RETIRED)
-    )
+    ).rowcount
 
 
 def _put_document(connection: Connection, collection: str, document_id: str, values: Json) -> None:

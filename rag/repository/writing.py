@@ -76,8 +76,12 @@ class CollectionWriter:
                 self.collection, incoming, ingested_by=self._principal.subject
             )
             # Without its file `begin` has something to do: it keeps the file again.
-            is_kept = self._page_store.source_path(incoming.sha256) is not None
-            return unchanged if is_kept else None
+            if self._page_store.source_path(incoming.sha256) is None or unchanged is None:
+                return None
+            # A forced try, or one with other bytes, was cut short: nobody wants the rest of it.
+            if self._manifest.give_up_staging(self.collection, incoming.document_id):
+                self._sweep_retired()
+            return unchanged
 
     def begin(
         self, path: Path, incoming: Incoming, *, force: bool = False

@@ -157,9 +157,13 @@ def kill_again_and_again(place: Place, *, kills: int, seed: int) -> None:
     n_found = 0
     for turn in range(kills):
         force = ["--force"] if turn >= kills // 2 else []
+        before = place.n_acknowledged()
         process = place.start("ingest", place.docs, *force, OCTAVO_STORE__BATCH_PAGES="2")
-        place.wait_for(lambda: is_owner(place, process))  # noqa: B023 - called at once
-        time.sleep(moments.uniform(0.0, 2.5))
+        if turn % 5 == 0:  # while it starts, else while it writes
+            place.wait_for(lambda: is_owner(place, process))  # noqa: B023 - called at once
+        else:
+            place.wait_for(lambda: place.n_acknowledged() != before)  # noqa: B023
+        time.sleep(moments.uniform(0.0, 1.5))
         process.kill()
         process.communicate()
         place.wait_for(lambda: not place.processes(), within_s=5.0)
