@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from rag.apps.cli.app import run
+from rag.apps.cli.exit_codes import after_ingest
 from rag.apps.cli.report import page_list
-from rag.apps.cli.write import exit_code
 from rag.errors import NotFound
 
 HIT = {
@@ -435,7 +435,7 @@ def test_a_picture_that_cannot_be_written_is_an_error_in_one_line(octavo, tmp_pa
 )
 def test_ingest_ends_with_the_code_of_what_happened(octavo, states, expected):
     octavo.answers["ingest"] = totals(**states)
-    assert run(["ingest", "folder"]) == expected == exit_code(states)
+    assert run(["ingest", "folder"]) == expected == after_ingest(states)
 
 
 def test_ingest_json_is_out_as_each_document_is_durable(octavo, monkeypatch):
@@ -490,7 +490,6 @@ USAGE = [
     ["search", "x", "--filters", "{year"],
     ["search", "x", "--filters", "[1]"],
     ["search", "x", "--filters", '{"year": {"$near": 1}}'],
-    ["search", "x", "--device", "toaster"],
     ["search", "x", "--explain", "--expect", "a.pdf"],
     ["search", "x", "--explain", "--expect", "a.pdf:0"],
     ["search", "x", "--expect", "a.pdf:1"],

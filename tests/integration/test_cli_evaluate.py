@@ -132,8 +132,9 @@ def test_answers_are_asked_for_both_kinds_of_questions(octavo, dataset, tmp_path
 
 
 def test_a_document_that_could_not_be_read_makes_the_evaluation_partial(octavo, dataset, tmp_path):
-    octavo.states = {"indexed": 1, "failed": 1}
-    assert run(["eval", "run", str(dataset), "--out", str(tmp_path / "out")]) == 3
+    for other in ("failed", "refused", "partial"):
+        octavo.states = {"indexed": 1, other: 1}
+        assert run(["eval", "run", str(dataset), "--out", str(tmp_path / other)]) == 3
 
 
 def test_the_history_gets_a_line_where_it_is_asked_for(octavo, dataset, tmp_path):

@@ -16,10 +16,8 @@ from typing import Annotated
 
 import typer
 
-from rag.apps.cli import evaluate, look, output, read, write
+from rag.apps.cli import evaluate, exit_codes, look, output, read, write
 from rag.errors import RagError
-
-EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 app = typer.Typer(
     name="octavo",
@@ -80,13 +78,13 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
         if interrupts.seen:
             return _interrupted(as_json)
         output.error(error.as_dict(), as_json=as_json)
-        return EXIT_FAILED
+        return exit_codes.FAILED
     except KeyboardInterrupt:
         return _interrupted(as_json)
     except BrokenPipeError:
         # Whoever read stdout has seen enough; point it away so that the exit stays silent too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+        return exit_codes.FAILED
     except Exception as error:
         if interrupts.seen:
             return _interrupted(as_json)
@@ -101,10 +99,10 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
             },
             as_json=as_json,
         )
-        return EXIT_FAILED
-    if ended == EXIT_INTERRUPTED:
+        return exit_codes.FAILED
+    if ended == exit_codes.INTERRUPTED:
         return _interrupted(as_json)
-    return ended if isinstance(ended, int) else EXIT_DONE
+    return ended if isinstance(ended, int) else exit_codes.DONE
 
 
 class _Interrupts:
@@ -140,7 +138,7 @@ def _interrupted(as_json: bool) -> int:
         },
         as_json=as_json,
     )
-    return EXIT_INTERRUPTED
+    return exit_codes.INTERRUPTED
 
 
 def _help(arguments: Sequence[str]) -> str:

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.apps.cli import output, report
+from rag.apps.cli import exit_codes, output, report
 from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, opened
-from rag.apps.cli.progress import progress_bar
+from rag.apps.cli.progress import progress_bar, reporting
 
 if TYPE_CHECKING:
     from eval.datasets import Dataset, Query
     from eval.runs import Hit
     from rag.settings import Settings
 
-EXIT_PARTIAL = 3
 DEFAULT_RUNS = Path("eval-runs")
 DEFAULT_HISTORY = Path("eval/history")  # of a checkout; an installed Octavo keeps none by itself
 
@@ -113,26 +112,17 @@ def run(
         if answered is not None:
             output.record({"answers": answered})
         output.note(f"written to {out}")
-    bad = totals["documents"].get("failed", 0) + totals["documents"].get("refused", 0)
-    return EXIT_PARTIAL if bad else 0
+    return exit_codes.after_ingest(totals["documents"])
 
 
 def _bring_up_to_date(octavo: Any, dataset: Dataset, collection: str) -> dict[str, Any]:
     """Ingest what is new or changed, delete what the dataset no longer has."""
 
-    def on_event(event: Mapping[str, Any]) -> None:
-        if event["event"] == "progress":
-            progress.update(
-                task,
-                completed=event["pages_done"],
-                total=event["pages_total"],
-                description=output.clean(event["source"]),
-            )
-        elif event["error"]:
+    def on_document(event: Mapping[str, Any]) -> None:
+        if event["error"]:
             output.warnings([{"message": f"{event['source']}: {event['error']['message']}"}])
 
     with progress_bar("pages") as progress:
-        task = progress.add_task("reading", total=None)
         totals: dict[str, Any] = octavo.ingest(
             paths=[(dataset.folder / "docs").absolute()],
             collection=collection,
@@ -141,7 +131,7 @@ def _bring_up_to_date(octavo: Any, dataset: Dataset, collection: str) -> dict[st
             force=False,
             dry_run=False,
             password=None,
-            on_event=on_event,
+            on_event=reporting(progress, on_document),
         )
     stale = [
         document["document_id"]

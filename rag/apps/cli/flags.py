@@ -29,13 +29,6 @@ class Mode(StrEnum):
     TEXT = "text"
 
 
-class Device(StrEnum):
-    """Where the encoder runs; the `words` encoder runs on the CPU."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-
-
 @dataclass(frozen=True)
 class Common:
     """What every command takes, declared once."""
@@ -62,9 +55,6 @@ class Common:
     encoder: Annotated[
         str | None, typer.Option(help="Encoder of pages.", rich_help_panel=COMMON_PANEL)
     ] = None
-    device: Annotated[
-        Device, typer.Option(help="Where the encoder runs.", rich_help_panel=COMMON_PANEL)
-    ] = Device.AUTO
     as_json: Annotated[
         bool, typer.Option("--json", help="Answer in JSON.", rich_help_panel=COMMON_PANEL)
     ] = False
@@ -116,7 +106,7 @@ def add_command(
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)
     ]
     # Typer reads the flags from the signature, and their types from the annotations.
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # not in typeshed
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     app.command(name, help=help_text)(command)
 

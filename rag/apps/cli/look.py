@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.apps.cli import output, report
+from rag.apps.cli import exit_codes, output, report
 from rag.apps.cli.flags import Common, add_command, opened
 from rag.apps.cli.picture import write_png
 
 if TYPE_CHECKING:
     from rag.settings import Settings
     from rag.types import Json
-
-EXIT_FAILED = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +96,7 @@ def doctor(common: Common) -> int:
         output.emit(result)
     else:
         report.examination(result, changed=_changed(settings))
-    return 0 if result["usable"] else EXIT_FAILED
+    return exit_codes.DONE if result["usable"] else exit_codes.FAILED
 
 
 def _print(result: Json, for_people: Callable[[Json], None], common: Common) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -13,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from rag.apps.cli.output import open_console
+from rag.apps.cli.output import clean, open_console
 
 
 class _Rate(ProgressColumn):
@@ -39,3 +42,23 @@ def progress_bar(unit: str) -> Progress:
         disable=not console.is_terminal,
         redirect_stdout=False,
     )
+
+
+def reporting(
+    progress: Progress, on_document: Callable[[Mapping[str, Any]], None]
+) -> Callable[[Mapping[str, Any]], None]:
+    """A handler of an ingest's events: the bar shows those of pages, the rest are handed on."""
+    task = progress.add_task("reading", total=None)
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        if event["event"] == "progress":
+            progress.update(
+                task,
+                completed=event["pages_done"],
+                total=event["pages_total"],
+                description=clean(event["source"]),
+            )
+        else:
+            on_document(event)
+
+    return on_event

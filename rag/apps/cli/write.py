@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rag.apps.cli import output, report
+from rag.apps.cli import exit_codes, output, report
 from rag.apps.cli.flags import Common, add_command, assignments, opened
-from rag.apps.cli.progress import progress_bar
+from rag.apps.cli.progress import progress_bar, reporting
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-
-EXIT_FAILED, EXIT_PARTIAL = 1, 3
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +69,7 @@ def ingest(
     else:
         report.totals(totals)
         output.warnings(totals.get("warnings", []))
-    return exit_code(totals["documents"])
+    return exit_codes.after_ingest(totals["documents"])
 
 
 def rm(
@@ -84,17 +82,7 @@ def rm(
         output.emit(result)
     else:
         output.record(result)
-    return EXIT_FAILED if any(result["left"].values()) else 0
-
-
-def exit_code(documents: Mapping[str, int]) -> int:
-    """What an ingest ends with, from the number of documents in each state."""
-    bad = documents.get("failed", 0) + documents.get("refused", 0)
-    partial = documents.get("partial", 0)
-    good = sum(documents.values()) - bad - partial
-    if partial or (good and bad):
-        return EXIT_PARTIAL
-    return 0 if good else EXIT_FAILED
+    return exit_codes.FAILED if any(result["left"].values()) else exit_codes.DONE
 
 
 def _first_line(path: Path) -> str:
@@ -109,19 +97,10 @@ def _first_line(path: Path) -> str:
 def _reporter(
     progress: Progress, console: Console, *, as_json: bool
 ) -> Callable[[Mapping[str, Any]], None]:
-    task = progress.add_task("reading", total=None)
-
-    def on_event(event: Mapping[str, Any]) -> None:
-        if event["event"] == "progress":
-            progress.update(
-                task,
-                completed=event["pages_done"],
-                total=event["pages_total"],
-                description=output.clean(event["source"]),
-            )
-        elif as_json:
+    def on_document(event: Mapping[str, Any]) -> None:
+        if as_json:
             output.emit(event)
         else:
             report.ingested(event, console)
 
-    return on_event
+    return reporting(progress, on_document)

@@ -1,0 +1,17 @@
+"""What a command ends with. 2, a usage error, is the command line library's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+DONE, FAILED, PARTIAL, INTERRUPTED = 0, 1, 3, 130
+
+
+def after_ingest(documents: Mapping[str, int]) -> int:
+    """From the number of documents in each state."""
+    bad = documents.get("failed", 0) + documents.get("refused", 0)
+    partial = documents.get("partial", 0)
+    good = sum(documents.values()) - bad - partial
+    if partial or (good and bad):
+        return PARTIAL
+    return DONE if good else FAILED
