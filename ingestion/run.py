@@ -18,7 +18,7 @@ from rag.ports import PdfInfo, ScannedPage
 from rag.renderers.isolated import IsolatedReader, PageFailure
 from rag.repository import CollectionReader, CollectionWriter, DocumentSummary
 from rag.settings import Settings
-from rag.types import Json, PageWarning
+from rag.types import Json, Notice
 
 OnEvent = Callable[[Json], None]
 
@@ -283,18 +283,18 @@ class _Progress:
         )
 
 
-def _warnings(summary: DocumentSummary, crowded: Sequence[int]) -> Iterator[PageWarning]:
+def _warnings(summary: DocumentSummary, crowded: Sequence[int]) -> Iterator[Notice]:
     if summary.is_repaired:
-        yield PageWarning("repaired", "The file is damaged and was mended; pages may be missing.")
+        yield Notice("repaired", "The file is damaged and was mended; pages may be missing.")
     if summary.no_text_pages:
-        yield PageWarning(
+        yield Notice(
             "no_text_pages",
             f"{len(summary.no_text_pages)} pages show something but hold no text layer; they are "
             "not found by their words. Add a text layer to the file (for example with ocrmypdf) "
             "and ingest it again.",
         )
     if crowded:
-        yield PageWarning(
+        yield Notice(
             "crowded_pages",
             f"Page {', '.join(map(str, crowded))}: more words than one page has vectors for; the "
             "last of them are found by their spelling only.",

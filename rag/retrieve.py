@@ -29,7 +29,7 @@ from rag.scoring.fde import FdeEncoder
 from rag.scoring.fusion import aligned, ranked, reciprocal_rank_fusion, weighted_zscore_sum, zscore
 from rag.scoring.lexical import content_terms, query_vector
 from rag.settings import RetrievalSettings
-from rag.types import Json, PageField, PageHit, PageRef, PageWarning, SparseVector, StageReport
+from rag.types import Json, Notice, PageField, PageHit, PageRef, SparseVector, StageReport
 
 Query = FloatArray | SparseVector
 
@@ -96,7 +96,7 @@ class SearchResult:
     exact: bool
     stages: tuple[StageReport, ...]
     query: EncodedQuery
-    warnings: tuple[PageWarning, ...] = ()
+    warnings: tuple[Notice, ...] = ()
     explanation: Json | None = None
 
 

@@ -154,7 +154,7 @@ class Principal:
 
 
 @dataclass(frozen=True)
-class PageWarning:
+class Notice:
     """A degraded mode or a finding that the reader of a result should know."""
 
     code: str
