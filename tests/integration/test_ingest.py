@@ -6,7 +6,8 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,15 @@ LIST_KEYS = {
     "readers",
 }
 INK = PdfPage(marks=[Box(100, 100, 300, 200)])
-ENDLESS = PdfPage(endless=True)
-# An endless page ends by this limit; a page as made here takes a hundredth of it.
-PAGE_TIMEOUT_S = "3"
+
+
+def with_bad_pages(*pages: str, bad: Sequence[int]) -> bytes:
+    """A PDF in which these pages, numbered from 1, cannot be read: the page tree bites its tail."""
+    kids = [b"%d 0 R" % (6 + 2 * index) for index in range(len(pages))]
+    broken = [b"2 0 R" if number in bad else kid for number, kid in enumerate(kids, start=1)]
+    made = make_pdf(pages)
+    assert b" ".join(kids) in made
+    return made.replace(b" ".join(kids), b" ".join(broken))
 
 
 class Events:
@@ -82,7 +89,7 @@ class Mixed:
         (self.docs / "sub").mkdir(parents=True)
         for name, content in {
             "good.pdf": make_pdf(["# Otters\nOtters hold hands while they sleep.", PdfPage(), INK]),
-            "sub/partial.pdf": make_pdf(["# Herons\nHerons stand still.", ENDLESS]),
+            "sub/partial.pdf": with_bad_pages("# Herons\nHerons stand still.", "Gulls", bad=[2]),
             "text.pdf": b"a letter, saved under the wrong name",
             "locked.pdf": make_pdf(["# Vault\nThe password opens it."], password="tide"),
             "memo.docx": b"PK\x03\x04",
@@ -95,16 +102,12 @@ class Mixed:
         ImageDraw.Draw(picture).rectangle((50, 50, 200, 150), fill="black")
         picture.save(self.docs / "photo.png")
         (place / "password").write_text("tide\n")
-        environment = pytest.MonkeyPatch()
-        environment.setenv("OCTAVO_RENDER__PAGE_TIMEOUT_S", PAGE_TIMEOUT_S)
-        with environment.context():
-            self.code, out, self.err = octavo(self.data, "ingest", self.docs, "--json")
-            self.told = Events([json.loads(line) for line in out.splitlines()])
-            self.code_again, out, _ = octavo(
-                self.data, "ingest", self.docs, "--json", "--password-file", place / "password"
-            )
-            self.told_again = Events([json.loads(line) for line in out.splitlines()])
-        environment.undo()
+        self.code, out, self.err = octavo(self.data, "ingest", self.docs, "--json")
+        self.told = Events([json.loads(line) for line in out.splitlines()])
+        self.code_again, out, _ = octavo(
+            self.data, "ingest", self.docs, "--json", "--password-file", place / "password"
+        )
+        self.told_again = Events([json.loads(line) for line in out.splitlines()])
         _, self.listed, _ = octavo(self.data, "list", "--json")
         _, self.found, _ = octavo(self.data, "search", "vault", "--json", "--mode", "text")
 
@@ -167,7 +170,7 @@ def test_every_page_is_indexed_blank_or_failed_and_they_add_up(mixed: Mixed) -> 
     good, partial = mixed.told.by_source["good.pdf"], mixed.told.by_source["sub/partial.pdf"]
     assert (good["pages"], good["blank_pages"], good["no_text_pages"]) == (3, [2], [3])
     assert mixed.told.by_source["photo.png"]["no_text_pages"] == [1]
-    assert partial["failed_pages"] == [{"page_number": 2, "reason": "render_timeout"}]
+    assert partial["failed_pages"] == [{"page_number": 2, "reason": "render_failed"}]
     assert mixed.told.totals["pages"] == {"indexed": 4, "blank": 1, "failed": 1}
     assert sum(event["pages"] for event in mixed.told.documents) == 6
 
@@ -258,7 +261,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     settings = load_settings(
         overrides={
             "store": {"data_dir": folder, "batch_pages": 2},
-            "render": {"page_timeout_s": PAGE_TIMEOUT_S},
+            "render": {"workers": 1},
         }
     )
     with Engine(settings) as engine:
@@ -266,8 +269,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def world(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> World:
-    return World(engine, tmp_path, f"c{abs(hash(request.node.name)):x}")
+def world(engine: Engine, tmp_path: Path) -> World:
+    return World(engine, tmp_path, uuid.uuid4().hex)
 
 
 @pytest.fixture
@@ -357,6 +360,24 @@ def test_force_reads_and_encodes_what_is_unchanged(world: World, encoded: list[i
     assert world.n_records == 2
 
 
+def test_what_a_forced_ingest_left_when_it_was_cut_short_goes_with_the_next(world: World) -> None:
+    world.write("a.pdf", "Walrus", "Walrus", "Walrus", "Walrus")
+    world.ingest()
+
+    def cut_short(event: dict[str, Any]) -> None:
+        if event.get("pages_done") == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.service.ingest(
+            paths=[world.place], collection=world.collection, force=True, on_event=cut_short
+        )
+    assert world.n_records == 6
+    assert len(world.found("walrus")) == 4
+    assert world.ingest().states == {"a.pdf": "unchanged"}
+    assert world.n_records == 4
+
+
 def test_a_file_that_was_refused_is_indexed_once_it_is_good(world: World) -> None:
     (world.place / "a.pdf").write_bytes(b"still being written")
     refused = world.ingest()
@@ -392,13 +413,13 @@ def test_a_good_document_whose_file_turns_bad_stays_searchable(
 
 def test_a_document_whose_pages_all_fail_is_failed_and_disturbs_no_other(world: World) -> None:
     path = world.write("a.pdf", "Walrus on the ice")
-    world.write("b.pdf", ENDLESS, ENDLESS)
+    (world.place / "b.pdf").write_bytes(with_bad_pages("Walrus", "Walrus", bad=[1, 2]))
     world.write("c.pdf", "Walrus in the sea")
     told = world.ingest()
     assert told.states == {"a.pdf": "indexed", "b.pdf": "failed", "c.pdf": "indexed"}
     failed = told.by_source["b.pdf"]
     assert failed["error"]["code"] == "all_pages_failed"
-    assert "render_timeout" in failed["error"]["message"]
+    assert "render_failed" in failed["error"]["message"]
     assert (failed["pages"], len(failed["failed_pages"])) == (2, 2)
     assert told.totals["pages"] == {"indexed": 2, "blank": 0, "failed": 2}
     path.write_bytes((world.place / "b.pdf").read_bytes())
