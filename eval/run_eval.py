@@ -109,7 +109,6 @@ def evaluate(
     scope: Scope = "corpus",
     config: Mapping[str, Any] | None = None,
     encoder: str = "",
-    limit: int | None = None,
     progress: Progress | None = None,
     resume: bool = True,
     history_dir: Path | None = None,
@@ -125,7 +124,6 @@ def evaluate(
         config: everything that could change what is found, as JSON knows it. Answers of an earlier
             run are taken over only where it, the dataset, the scope and the encoder are the same.
         encoder: identity of the encoder.
-        limit: ask only the first so many questions.
         progress: called with (questions answered, questions in all).
         resume: whether to take over answers at all.
         history_dir: where `<dataset>.jsonl` gets a line, if any question was asked anew.
@@ -140,8 +138,6 @@ def evaluate(
     An InputError that `search` raises is a refused question: it counts as 0 and is named in the
     result. Any other error stops the run; what was answered by then is kept for the next try.
     """
-    if limit is not None:
-        dataset = dataset.first(limit, scope)
     queries = dataset.counted(scope)
     if not queries:
         raise InputError(

@@ -70,9 +70,6 @@ class Filter:
             and not any(part.matches(payload) for part in self.must_not)
         )
 
-    def __and__(self, other: Filter) -> Filter:
-        return Filter(must=(self, other))
-
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -119,11 +116,6 @@ def parse_filters(raw: Mapping[str, Any], *, depth: int = 0) -> Filter:
                 for operator, operand in comparisons.items()
             )
     return Filter(must=tuple(parts))
-
-
-def parse_filter_flags(flags: list[str]) -> dict[str, Any]:
-    """`key=value` flags as one filter object; a value that reads as JSON is taken as JSON."""
-    return dict(map(parse_assignment, flags))
 
 
 def parse_assignment(flag: str) -> tuple[str, Any]:

@@ -42,14 +42,6 @@ class Box(NamedTuple):
         x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
         return Box(x0, y0, max(x0, min(self.x1, other.x1)), max(y0, min(self.y1, other.y1)))
 
-    def covers(self, other: Box, *, tolerance_pt: float = 0.01) -> bool:
-        return (
-            self.x0 <= other.x0 + tolerance_pt
-            and self.y0 <= other.y0 + tolerance_pt
-            and self.x1 >= other.x1 - tolerance_pt
-            and self.y1 >= other.y1 - tolerance_pt
-        )
-
     def scaled(self, factor: float) -> Box:
         return Box(self.x0 * factor, self.y0 * factor, self.x1 * factor, self.y1 * factor)
 

@@ -21,6 +21,17 @@ from rag.geometry import Box, FloatArray
 from rag.ports import IndexSpec
 from rag.types import Candidate, Json, PageField, PageRecord, SparseVector
 
+
+# --- boxes --------------------------------------------------------------------------------------
+def covers(outer: Box, inner: Box, *, tolerance_pt: float = 0.01) -> bool:
+    return (
+        outer.x0 <= inner.x0 + tolerance_pt
+        and outer.y0 <= inner.y0 + tolerance_pt
+        and outer.x1 >= inner.x1 - tolerance_pt
+        and outer.y1 >= inner.y1 - tolerance_pt
+    )
+
+
 # --- PDFs ---------------------------------------------------------------------------------------
 # PDF 32000-1, algorithm 2: what a password is padded with.
 _PASSWORD_PADDING = bytes.fromhex(

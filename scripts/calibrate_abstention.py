@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.answers import Roc, RocPoint, choose_threshold, roc, roc_text
+from eval.abstention import Roc, RocPoint, choose_threshold, roc, roc_text
 from eval.datasets import Dataset, load_dataset
 from rag.answer.confidence import confidence_of, features, has_text
 from rag.answer.question import Question

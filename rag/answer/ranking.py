@@ -31,22 +31,11 @@ _LENGTH = 0.005  # a word of the passage
 
 @dataclass(frozen=True)
 class RankedPassage:
-    """A passage with its score and what the score is made of.
-
-    Attributes:
-        page: index into the evidence.
-        coverage: share of the question's terms, by weight, that the passage holds.
-        page_coverage: the same for the whole page.
-        similarity: mean over the query rows of their best similarity in the passage, 0 where it
-            has no vectors.
-    """
+    """A passage with its score; `page` is an index into the evidence."""
 
     page: int
     passage: Passage
     score: float
-    coverage: float
-    page_coverage: float
-    similarity: float
 
 
 class _Page:
@@ -77,6 +66,7 @@ class _Page:
         )
 
     def similarity_of(self, passage: Passage) -> float:
+        """Mean over the query rows of their best similarity in the passage; 0 without vectors."""
         best = np.zeros(len(self._similarity), np.float32)
         for span in passage.spans:
             first, last = np.searchsorted(self._words, span)
@@ -122,6 +112,7 @@ def rank_passages(
     total = sum(weights.values())
 
     def coverage(held: set[str] | frozenset[str]) -> float:
+        """Share of the question's terms, by weight."""
         return sum(weights[term] for term in wanted & held) / total if total else 0.0
 
     ranked: list[RankedPassage] = []
@@ -141,6 +132,6 @@ def rank_passages(
                 - _RANK * index
                 - _LENGTH * passage.n_words
             )
-            ranked.append(RankedPassage(index, passage, score, covered, page_coverage, similarity))
+            ranked.append(RankedPassage(index, passage, score))
     ranked.sort(key=lambda found: (-found.score, found.page, found.passage.spans))
     return ranked

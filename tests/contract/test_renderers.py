@@ -17,7 +17,7 @@ from rag.ports import PageRenderer
 from rag.renderers import choose
 from rag.renderers.image_renderer import ImageRenderer
 from rag.renderers.page_frame import WordColumns, px_per_pt
-from rag.testing import PdfPage, PdfText, make_pdf
+from rag.testing import PdfPage, PdfText, covers, make_pdf
 from rag.types import RenderedPage
 
 READERS = ("pymupdf", "pypdfium2", "pdf2image")
@@ -94,7 +94,7 @@ def test_words_stand_where_they_are_seen(
     )
     for item in texts:
         x, y = shown_at(item.x_pt, item.y_pt, made)
-        assert boxes[item.text.split()[0]].covers(Box(x, y, x, y), tolerance_pt=0.5)
+        assert covers(boxes[item.text.split()[0]], Box(x, y, x, y), tolerance_pt=0.5)
     ink = dark(page)
     for box in boxes.values():
         inside = in_px(box, page)
@@ -178,7 +178,7 @@ def test_words_that_are_not_on_the_page_are_left_out_and_others_clipped(
     assert "kept" in text.words
     assert not {"cropped", "below"} & set(text.words)
     page = Box(0, 0, 200, 350)
-    assert all(page.covers(box) for box in as_boxes(text.boxes))
+    assert all(covers(page, box) for box in as_boxes(text.boxes))
 
 
 def test_words_come_without_what_cannot_be_seen_or_stored() -> None:

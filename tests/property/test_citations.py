@@ -9,6 +9,7 @@ from rag.geometry import Box
 from rag.page_text import PageText
 from rag.ports import EncodedQuery, Evidence
 from rag.settings import AnswerSettings
+from rag.testing import covers
 from rag.types import MultiVector, PageHit, PageRef
 
 DIM = 4
@@ -150,6 +151,6 @@ def _letters(text: str) -> str:
 
 def _cover(boxes: tuple[Box, ...], page: PageText, start: int, end: int) -> bool:
     return all(
-        any(box.covers(Box(*map(float, page.boxes[word]))) for box in boxes)
+        any(covers(box, Box(*map(float, page.boxes[word]))) for box in boxes)
         for word in range(start, end)
     )

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from eval.answers import choose_threshold, roc, roc_png, roc_text
+from eval.abstention import choose_threshold, roc, roc_text
 from eval.compare import compare_runs, holm, paired_bootstrap
 from eval.report import comparison_report
 from rag.errors import InputError
@@ -197,16 +196,6 @@ def test_the_chosen_threshold_separates_best() -> None:
     assert (chosen.answered, chosen.misled) == (pytest.approx(2 / 3), 0)
 
 
-def test_a_bound_on_misleading_answers_is_kept_and_used_up() -> None:
-    curve = roc([0.8, 0.7, 0.2], [0.4, 0.3, 0.1])
-    assert choose_threshold(curve, max_misled=0).threshold == pytest.approx(0.55)
-    loose = choose_threshold(curve, max_misled=0.7)
-    assert (loose.answered, loose.misled) == (1, pytest.approx(2 / 3))
-    assert choose_threshold(roc([0.1], [0.9]), max_misled=0).answered == 0
-    with pytest.raises(InputError, match="share from 0 to 1"):
-        choose_threshold(curve, max_misled=50)
-
-
 @pytest.mark.parametrize(
     ("answerable", "unanswerable"), [([], [0.5]), ([0.5], []), ([float("nan")], [0.5])]
 )
@@ -227,14 +216,3 @@ def test_the_text_plot_shows_curve_guessing_and_choice() -> None:
     assert text[-1] == (
         "threshold 0.500: answers 100% of 3 answerable and 0% of 3 unanswerable questions"
     )
-
-
-def test_the_image_draws_the_curve_where_it_belongs(tmp_path: Path) -> None:
-    curve = roc([0.9, 0.8], [0.2, 0.1])
-    roc_png(curve, tmp_path / "roc.png", chosen=choose_threshold(curve), side_px=200)
-    with Image.open(tmp_path / "roc.png") as image:
-        assert image.size == (200, 200)
-        assert image.getpixel((20, 100)) == (31, 95, 191)  # up the left side
-        assert image.getpixel((100, 20)) == (31, 95, 191)  # along the top
-        assert image.getpixel((20, 20)) == (192, 48, 40)  # the chosen corner
-        assert image.getpixel((150, 150)) == (255, 255, 255)

@@ -309,7 +309,7 @@ def test_whatever_could_change_the_hits_asks_everything_again(
 
 
 def test_a_limit_asks_the_first_questions_and_a_later_run_the_rest(run: Evaluate) -> None:
-    assert run(Searcher(), limit=2).n_questions == 2
+    assert run(Searcher(), collection=TINY.first(2, "corpus")).n_questions == 2
     again = Searcher()
     assert run(again).n_questions == 3
     assert again.asked == ["q3"]

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from rag.errors import InputError
 
@@ -81,27 +79,16 @@ def roc(scores_answerable: Sequence[float], scores_unanswerable: Sequence[float]
     return Roc(points, auc, int(positive.size), int(negative.size))
 
 
-def choose_threshold(curve: Roc, *, max_misled: float | None = None) -> RocPoint:
-    """The threshold to abstain below.
+def choose_threshold(curve: Roc) -> RocPoint:
+    """The threshold to abstain below: the largest difference of the two shares (Youden's J).
 
     Args:
         curve: from questions that were not used to make the confidence.
-        max_misled: of the thresholds that let no larger share of unanswerable questions through,
-            the one that answers most. None takes the largest difference between the two shares
-            (Youden's J).
 
     Returns:
         The point; of equals the higher threshold, which abstains more.
-
-    Raises:
-        InputError: `max_misled` is not a share.
     """
-    if max_misled is None:
-        return max(curve.points, key=lambda point: point.answered - point.misled)
-    if not 0 <= max_misled <= 1:
-        raise InputError(f"max_misled is a share from 0 to 1, got {max_misled}")
-    allowed = [point for point in curve.points if point.misled <= max_misled]
-    return max(allowed, key=lambda point: point.answered)
+    return max(curve.points, key=lambda point: point.answered - point.misled)
 
 
 def roc_text(curve: Roc, *, chosen: RocPoint | None = None, width: int = 51) -> str:
@@ -128,35 +115,6 @@ def roc_text(curve: Roc, *, chosen: RocPoint | None = None, width: int = 51) -> 
     if chosen is not None:
         lines.append(_sentence(curve, chosen))
     return "\n".join(lines)
-
-
-def roc_png(curve: Roc, path: Path, *, chosen: RocPoint | None = None, side_px: int = 480) -> None:
-    """The curve as an image of `side_px` by `side_px`; the format follows the file's ending."""
-    margin_px = side_px // 10
-    inner_px = side_px - 2 * margin_px
-    image = Image.new("RGB", (side_px, side_px), "white")
-    draw = ImageDraw.Draw(image)
-
-    def at(misled: float, answered: float) -> tuple[float, float]:
-        return margin_px + misled * inner_px, margin_px + (1 - answered) * inner_px
-
-    for tenth in range(11):
-        share = tenth / 10
-        draw.line([at(share, 0), at(share, 1)], fill="#e4e4e4")
-        draw.line([at(0, share), at(1, share)], fill="#e4e4e4")
-    draw.line([at(0, 0), at(1, 1)], fill="#a0a0a0")
-    draw.rectangle([at(0, 1), at(1, 0)], outline="black")
-    path_px = [at(point.misled, point.answered) for point in curve.points]
-    draw.line(path_px, fill="#1f5fbf", width=3, joint="curve")
-    draw.text((margin_px, margin_px * 3 // 4), "answered", fill="black", anchor="lm")
-    draw.text((side_px - margin_px, side_px - margin_px // 2), "misled", fill="black", anchor="rm")
-    title = f"AUC {curve.auc:.3f}"
-    if chosen is not None:
-        x, y = at(chosen.misled, chosen.answered)
-        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill="#c03028")
-        title += f", threshold {chosen.threshold:.3f}"
-    draw.text((side_px // 2, margin_px // 3), title, fill="black", anchor="mm")
-    image.save(path)
 
 
 def _along(curve: Roc, n_points: int) -> list[tuple[float, float]]:
