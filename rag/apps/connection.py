@@ -11,9 +11,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from rag.apps.ownership import Connected, Owned, OwnerGone, acquire_or_connect, read_owner
+from rag.apps.ownership import (
+    Connected,
+    Owned,
+    OwnerGone,
+    acquire_or_connect,
+    folder_busy,
+    read_owner,
+)
 from rag.apps.service import Service, answer_request, dry_run_of
-from rag.errors import DataFolderBusy
 from rag.settings import Settings
 from rag.types import Json, Principal
 from rag.wiring import Engine
@@ -159,7 +165,12 @@ class Connection:
         while self._service is None:
             left_s = deadline - time.monotonic()
             if left_s < 0:
-                raise _at_work(folder)
+                raise folder_busy(
+                    read_owner(folder),
+                    doing="which is at work in it",
+                    next_step="Wait until it is done, then run the command again; searching works "
+                    "meanwhile.",
+                )
             time.sleep(0.1)
             self._open(acquire_or_connect(folder, self._command, wait_s=left_s))
         return self._service
@@ -170,12 +181,3 @@ def connect(settings: Settings, *, command: str) -> Iterator[Connection]:
     """For the length of one command; `command` is how others see who is at work."""
     with Connection(settings, command=command) as connection:
         yield connection
-
-
-def _at_work(folder: Path) -> DataFolderBusy:
-    owner = read_owner(folder)
-    who = "another process" if owner is None else f"process {owner.pid} ({owner.command})"
-    return DataFolderBusy(
-        f"the data folder is being written by {who}",
-        next_step="Wait until it is done, then run the command again; searching works meanwhile.",
-    )

@@ -39,7 +39,6 @@ _LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
 _ANSWER_AT_ONCE_S = 5.0  # what an owner that is well needs, by far, to say that it heard us
 _SLOW_READER_S = 60.0  # for the other side to take the answer
 _RETRY_S = 0.05
-_TRIES = 10
 _PING = "ping"  # answered without the handler
 
 
@@ -278,7 +277,7 @@ def call_owner(folder: Path, method: str, params: Json, timeout_s: float) -> Jso
                 connection.settimeout(timeout_s)
                 line = answers.readline() if was_started else b""
     except TimeoutError as error:
-        raise _busy(owner) from error
+        raise _silent(owner) from error
     except OSError as error:
         raise OwnerGone(was_started=was_started) from error
     if not line.endswith(b"\n"):
@@ -351,7 +350,7 @@ def acquire_or_connect(folder: Path, command: str, wait_s: float = 5.0) -> Owned
             return Owned(lock)
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            raise _busy(read_owner(folder))
+            raise _silent(read_owner(folder))
         try:
             call_owner(folder, _PING, {}, timeout_s=left_s)
         except OwnerGone:
@@ -360,54 +359,20 @@ def acquire_or_connect(folder: Path, command: str, wait_s: float = 5.0) -> Owned
             return Connected(folder)
 
 
-def run_or_ask(
-    folder: Path,
-    command: str,
-    run: Callable[[Owned], Json],
-    *,
-    method: str,
-    params: Json,
-    timeout_s: float,
-    wait_s: float = 5.0,
-) -> Json:
-    """Do something here, where this process comes to own the folder, or have the owner do it.
-
-    An owner that goes away before it took the request on is no owner: we try to be the next.
-
-    Args:
-        folder: see acquire_or_connect.
-        command: see acquire_or_connect.
-        run: does it as the owner, who is closed afterwards.
-        method: the same thing as a request; see call_owner.
-        params: of the request.
-        timeout_s: for the owner's answer.
-        wait_s: see acquire_or_connect.
-
-    Raises:
-        OwnerGone: the owner stopped in the middle of it.
-        RagError: what either raises.
-    """
-    for _ in range(_TRIES):
-        held = acquire_or_connect(folder, command, wait_s)
-        if isinstance(held, Owned):
-            with held:
-                return run(held)
-        try:
-            return held.call(method, params, timeout_s)
-        except OwnerGone as error:
-            if error.was_started:
-                raise
-    raise _busy(read_owner(folder))
-
-
-def _busy(owner: OwnerInfo | None) -> DataFolderBusy:
+def folder_busy(owner: OwnerInfo | None, *, doing: str, next_step: str) -> DataFolderBusy:
+    """`doing` goes on from whoever owns the folder, as in "which does not answer"."""
     if owner is None:
         who = "another process, which has not said who it is"
     else:
         where = "" if owner.host == socket.gethostname() else f" on {owner.host}"
         who = f"process {owner.pid}{where} ({owner.command})"
-    return DataFolderBusy(
-        f"the data folder is in use by {who}, which does not answer",
+    return DataFolderBusy(f"the data folder is in use by {who}, {doing}", next_step=next_step)
+
+
+def _silent(owner: OwnerInfo | None) -> DataFolderBusy:
+    return folder_busy(
+        owner,
+        doing="which does not answer",
         next_step="Wait for it to finish, or stop it, then run the command again.",
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rag.apps import ownership
+from rag.apps.connection import Connection
 from rag.apps.ownership import (
     Connected,
     FolderLock,
@@ -22,9 +23,9 @@ from rag.apps.ownership import (
     acquire_or_connect,
     call_owner,
     read_owner,
-    run_or_ask,
 )
 from rag.errors import BackendError, ConfigError, DataFolderBusy, NotFound
+from rag.settings import load_settings
 
 OWNER = """
     import os, sys, time
@@ -35,6 +36,8 @@ OWNER = """
     def handler(method, params):
         if method == "sleep":
             time.sleep(params["seconds"])
+        if method == "show":
+            time.sleep(float(params["document"]))
         if method == "missing":
             raise NotFound("no page 7", next_step="Ask for page 1.", code="unknown_page")
         if method == "broken":
@@ -67,8 +70,9 @@ def echo(method, params):
     return {"method": method}
 
 
-def run_here(held):
-    return {"pid": os.getpid()}
+def connection(folder: Path) -> Connection:
+    overrides = {"store": {"data_dir": folder}}
+    return Connection(load_settings(overrides=overrides, environ={}), command="second")
 
 
 @pytest.fixture
@@ -214,15 +218,8 @@ def test_closing_finishes_the_request_under_way_before_the_lock_is_free(tmp_path
 def test_an_owner_killed_at_work_is_reported_and_not_asked_twice(tmp_path, start_owner):
     owner = start_owner(tmp_path)
     threading.Timer(0.5, kill, args=(owner,)).start()
-    with pytest.raises(OwnerGone) as caught:
-        run_or_ask(
-            tmp_path,
-            "second",
-            run_here,
-            method="sleep",
-            params={"seconds": 30},
-            timeout_s=60.0,
-        )
+    with connection(tmp_path) as second, pytest.raises(OwnerGone) as caught:
+        second.show("30")
     assert caught.value.was_started
 
 
@@ -238,15 +235,16 @@ def test_an_owner_that_leaves_between_connect_and_request_is_succeeded(
         return real_call(folder, method, params, timeout_s)
 
     monkeypatch.setattr(ownership, "call_owner", leave_first)
-    answer = run_or_ask(
-        tmp_path,
-        "second",
-        run_here,
-        method="who",
-        params={},
-        timeout_s=5.0,
-    )
-    assert answer == {"pid": os.getpid()}
+    with connection(tmp_path) as second:
+        assert second.collections() == {"collections": []}
+        assert read_owner(tmp_path).pid == os.getpid()
+
+
+def test_one_that_wants_to_write_is_told_who_is_at_work(tmp_path, start_owner):
+    owner = start_owner(tmp_path)
+    with connection(tmp_path) as second, pytest.raises(DataFolderBusy) as caught:
+        second.ingest([tmp_path])
+    assert f"process {owner.pid} (test owner), which is at work" in caught.value.message
 
 
 def test_a_forked_child_does_not_keep_the_lock_of_a_killed_owner(tmp_path):
