@@ -34,7 +34,7 @@ class InputError(RagError, ValueError):
 class DocumentError(InputError):
     """A document cannot be read; `code` says why (`not_a_pdf`, `password_required`, ...)."""
 
-    code = "unreadable_document"
+    code = "unreadable"
 
 
 class ShapeError(InputError):

@@ -61,7 +61,7 @@ class PageStore:
         """Keep a file's bytes, durably; doing it again costs reading what is kept.
 
         Raises:
-            DocumentError: `unreadable_file`, or `changed_while_reading` when the bytes are not
+            DocumentError: `unreadable`, or `changed_while_reading` when the bytes are not
                 those of `sha256`.
             BackendError: `disk_full` or `store_failed`.
         """
@@ -79,7 +79,7 @@ class PageStore:
         except OSError as error:
             raise DocumentError(
                 f"{path.name} cannot be read: {error.strerror}",
-                code="unreadable_file",
+                code="unreadable",
                 next_step="Check that the file is there and may be read.",
             ) from error
         with source, _store_errors():

@@ -95,7 +95,7 @@ class CollectionWriter:
 
         Raises:
             InputError: `not_permitted` for another's document; a page count below 1.
-            DocumentError: `unreadable_file` or `changed_while_reading`.
+            DocumentError: `unreadable` or `changed_while_reading`.
             BackendError: `disk_full`.
         """
         if incoming.n_pages < 1:

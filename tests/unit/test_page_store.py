@@ -90,6 +90,7 @@ def test_bytes_that_are_not_those_of_the_digest_are_refused_and_not_kept(store, 
 def test_a_file_that_is_gone_is_refused_by_name(store, tmp_path):
     with pytest.raises(DocumentError, match=r"a\.pdf cannot be read") as caught:
         store.keep_source(tmp_path / "a.pdf", "0" * 64)
+    assert caught.value.code == "unreadable"
     assert str(tmp_path) not in caught.value.message
 
 
