@@ -17,5 +17,5 @@ def devset() -> Path:
     """
     folder = Path(__file__).parents[1].parent / "shared" / "data" / "pagegold-dev"
     if not folder.is_dir():
-        pytest.skip("no development collections beside the checkout (shared/data/pagegold-dev)")
+        pytest.skip("no development collections beside the checkout")
     return folder

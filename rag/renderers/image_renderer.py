@@ -41,7 +41,7 @@ class ImageRenderer:
 
     name = "image"
 
-    def open(self, path: Path, *, password: str | None = None) -> PdfInfo:  # noqa: ARG002  # port
+    def open(self, path: Path, *, password: str | None = None) -> PdfInfo:  # noqa: ARG002 - the Protocol's
         with _opened(path) as image:
             return PdfInfo(n_pages=_n_pages(image))
 
@@ -50,7 +50,7 @@ class ImageRenderer:
         path: Path,
         page_number: int,
         *,
-        password: str | None = None,  # noqa: ARG002  # port
+        password: str | None = None,  # noqa: ARG002 - the Protocol's
     ) -> PageText:
         with _opened(path, page_number):
             return PageText.empty()
@@ -62,7 +62,7 @@ class ImageRenderer:
         *,
         dpi: float,
         max_px: int,
-        password: str | None = None,  # noqa: ARG002  # port
+        password: str | None = None,  # noqa: ARG002 - the Protocol's
     ) -> RenderedPage:
         with _opened(path, page_number) as image:
             if image.format == "TIFF":

@@ -208,7 +208,7 @@ def _scan_with(renderer: PageRenderer, request: PageRequest) -> ScannedPage:
 def has_ink(image: Image.Image) -> bool:
     """Whether any pixel of an RGB image differs visibly from the others."""
     extrema = image.convert("RGB").getextrema()
-    return any(high - low > _INK_CONTRAST for low, high in extrema)  # type: ignore[misc]
+    return any(high - low > _INK_CONTRAST for low, high in extrema)  # type: ignore[misc]  # a pair a band, as the image is RGB
 
 
 def content_hash(small: RenderedPage, text: PageText) -> str:
@@ -235,8 +235,7 @@ def _first_success(request: ReadRequest, read: Callable[[str], _Read]) -> _Read:
                 break
         except MemoryError:
             first_error = first_error or page_frame.out_of_memory(request.path)
-        # A fault of a library on one page must not stop the others.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - a library's fault on a page must not stop the rest
             first_error = first_error or DocumentError(
                 f"{request.path.name} cannot be read: {name} fails with {type(error).__name__}",
                 code="render_failed",

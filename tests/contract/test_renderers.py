@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -428,13 +429,13 @@ def test_an_image_is_never_enlarged_and_never_over_its_pixels(tmp_path: Path) ->
     ],
 )
 def test_every_kind_of_pixel_comes_out_as_dark_on_light(
-    tmp_path: Path, mode: str, paper: object, ink: object
+    tmp_path: Path, mode: str, paper: Any, ink: Any
 ) -> None:
     path = tmp_path / "image.tiff"
-    image = Image.new(mode, (60, 40), paper)  # type: ignore[arg-type]
+    image = Image.new(mode, (60, 40), paper)
     if mode == "P":
         image.putpalette(bytes(value for grey in range(256) for value in (grey, grey, grey)))
-    image.paste(ink, (0, 0, 30, 40))  # type: ignore[arg-type]
+    image.paste(ink, (0, 0, 30, 40))
     image.save(path)
 
     page = ImageRenderer().render(path, 1, dpi=150, max_px=BIG)

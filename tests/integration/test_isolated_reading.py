@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,7 @@ def pages_of(outcomes: Iterator[ScannedPage | PageFailure]) -> list[ScannedPage]
     return pages
 
 
-def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], *, limit_s: float = 10.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -294,7 +295,7 @@ def test_processes_have_limits_and_import_no_more_than_they_read_with(pdf: Path)
         processes = workers_of(os.getpid())
         assert len(processes) == 2
         for process in processes:
-            until(lambda process=process: limit_of(process, "Max address space") is not None)  # type: ignore[misc]
+            until(partial(limit_of, process, "Max address space"))
             address_space = limit_of(process, "Max address space")
             assert address_space is not None
             assert 500_000_000 < address_space < 4_000_000_000
@@ -326,7 +327,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
 
 
 def cmdline(process: psutil.Process) -> list[str]:
-    return process.info["cmdline"] or []  # type: ignore[attr-defined]  # set by process_iter
+    return process.info["cmdline"] or []  # set by process_iter
 
 
 def busy_worker(pid: int) -> psutil.Process:
@@ -346,6 +347,7 @@ def kill_the_busy_one(pid: int) -> None:
 
 ASKING = """
 import sys
+from functools import partial
 from pathlib import Path
 from rag.renderers.isolated import IsolatedReader
 from rag.settings import RenderSettings

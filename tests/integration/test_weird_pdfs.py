@@ -102,7 +102,7 @@ def read(reader: IsolatedReader, file: OddFile) -> list[ScannedPage | PageFailur
 
 
 def read_all(renderer: str, files: list[OddFile]) -> None:
-    with IsolatedReader(RenderSettings(renderer=renderer)) as reader:  # type: ignore[arg-type]
+    with IsolatedReader(RenderSettings.model_validate({"renderer": renderer})) as reader:
         for file in files:
             outcomes = read(reader, file)
             if file.outcome == "error" or file.kind == "page_error":
