@@ -66,6 +66,7 @@ class Engine:
             for index in self._indexes.values():
                 index.close()
             self._indexes.clear()
+        self.repository.close()
 
     @cached_property
     def encoder(self) -> PageEncoder:

@@ -42,6 +42,10 @@ class Repository:
         # One for all collections: they share the files.
         self._write_lock = threading.RLock()
 
+    def close(self) -> None:
+        """Let go of the manifest; the indexes are closed by whoever opened them."""
+        self._manifest.close()
+
     def collections(self, principal: Principal) -> list[str]:
         """Names of the collections in which the principal may see something."""
         return [name for name in self._manifest.collections() if self._is_known(principal, name)]

@@ -212,6 +212,13 @@ def test_a_dry_run_says_what_would_be_read_and_writes_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf"]
 
 
+def test_what_was_opened_is_let_go(mixed: Mixed) -> None:
+    """A closed folder can be copied, moved and deleted: nothing of it is open, nothing pending."""
+    opened = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in opened if path.startswith(str(mixed.data))]
+    assert not list(mixed.data.glob("manifest.sqlite3-*"))
+
+
 # --- one open data folder, a collection for each test -------------------------------------------
 class World:
     """Files, and a collection to bring them to."""
