@@ -53,7 +53,7 @@ class EncoderSettings(Section):
 class FdeSettings(Section):
     """MUVERA fixed-dimensional encoding of the first stage."""
 
-    repetitions: int = Field(40, ge=1, le=100, description="Independent partitions of space.")
+    repetitions: int = Field(60, ge=1, le=100, description="Independent partitions of space.")
     simhash_bits: int = Field(5, ge=0, le=8, description="Hyperplanes a repetition; 2^bits cells.")
     projection_dim: int = Field(32, ge=1, le=1024, description="Dimensions a cell is projected to.")
     seed: int = Field(20240529, ge=0, description="Seed of hyperplanes and projections.")

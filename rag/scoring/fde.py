@@ -44,7 +44,7 @@ class FdeSpec:
     """
 
     dim: int
-    repetitions: int = 40
+    repetitions: int = 60
     simhash_bits: int = 5
     projection_dim: int | None = 32
     seed: int = 20240529

@@ -97,7 +97,7 @@ def test_encodings_equal_the_definition(
 def test_the_default_encoding_equals_the_definition_on_a_full_page() -> None:
     encoder, vectors = FdeEncoder(FdeSpec(dim=128)), unit_rows(3, 400, 128)
     encoded = encoder.encode_page(vectors)
-    assert encoded.shape == (40_960,)
+    assert encoded.shape == (61_440,)
     expected = by_the_letter(encoder, vectors, is_page=True)
     np.testing.assert_allclose(encoded, expected, rtol=1e-5, atol=1e-5)
 
@@ -240,7 +240,7 @@ def test_pages_encode_the_same_bits_alone_and_in_any_list() -> None:
     alone = np.array([encoder.encode_page(page) for page in pages])
     np.testing.assert_array_equal(encoder.encode_pages(pages), alone)
     np.testing.assert_array_equal(encoder.encode_pages(pages[::-1]), alone[::-1])
-    assert encoder.encode_pages([]).shape == (0, 40_960)
+    assert encoder.encode_pages([]).shape == (0, 61_440)
 
 
 def test_rows_of_zeros_give_finite_encodings() -> None:
