@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ingestion.embed import Embedder
+from ingestion.events import OnEvent, Progress, Totals, document_event, stored_document_event
+from ingestion.render import open_document, read_pages
 from ingestion.source import Refusal, SourceFile, document_id, printable
 from ingestion.store import store_batch
 from ingestion.text import document_view
 from rag.errors import BackendError, DocumentError, InputError, RagError
 from rag.manifest import DocumentState, Incoming, StagedVersion, Unchanged
-from rag.ports import PdfInfo, ScannedPage
-from rag.renderers.isolated import IsolatedReader, PageFailure
-from rag.repository import CollectionReader, CollectionWriter, DocumentSummary
+from rag.ports import PdfInfo
+from rag.renderers.isolated import IsolatedReader
+from rag.repository import CollectionReader, CollectionWriter
 from rag.settings import Settings
-from rag.types import Json, Notice
-
-OnEvent = Callable[[Json], None]
+from rag.types import Json
 
 # "Will not try" as against "tried and could not".
 _REFUSALS = frozenset(
@@ -94,48 +92,38 @@ class Ingestor:
         """
         start = time.monotonic()
         job_id = self._writer.start_job("ingest")
-        states: Counter[str] = Counter()
-        pages: Counter[str] = Counter({"indexed": 0, "blank": 0, "failed": 0})
+        counted = Totals()
         state = "interrupted"
         try:
             self._writer.sweep()
             for number, file in enumerate(files, start=1):
-                event = self._document(file, options, _Progress(on_event, number, len(files)))
-                states[event["state"]] += 1
-                if event["state"] not in ("unchanged", "refused"):
-                    failed, blank = len(event["failed_pages"]), len(event["blank_pages"])
-                    pages.update(
-                        indexed=event["pages"] - failed - blank, blank=blank, failed=failed
-                    )
+                event = self._document(file, options, Progress(on_event, number, len(files)))
+                counted.add(event)
                 on_event(event)
             state = "done"
         finally:
-            totals: Json = {
-                "event": "totals",
-                "job_id": job_id,
-                "documents": dict(states),
-                "pages": dict(pages),
-                "seconds": round(time.monotonic() - start, 3),
-                "encoder": self._encoder_name,
-                "warnings": [],
-            }
+            seconds = time.monotonic() - start
+            totals = counted.event(job_id=job_id, seconds=seconds, encoder=self._encoder_name)
             self._writer.finish_job(job_id, state=state, totals=totals)
         return totals
 
     # --- one document ---------------------------------------------------------------------------
     def _document(
-        self, file: SourceFile | Refusal, options: IngestOptions, progress: _Progress
+        self, file: SourceFile | Refusal, options: IngestOptions, progress: Progress
     ) -> Json:
         if isinstance(file, Refusal):
-            refusal = DocumentError(file.message, code=file.code, next_step=file.next_step)
-            return self._refused(self._incoming(file, options), refusal)
+            return self._refused(self._incoming(file, options), _as_error(file))
         incoming = self._incoming(file, options)
         try:
             incoming = replace(incoming, sha256=file.sha256)
             if not options.force and self._writer.find_unchanged(incoming) is not None:
                 return self._event(incoming, "unchanged")
-            info = self._isolated.open(file.path, password=options.password)
-            self._require_within_limits(file, info)
+            info = open_document(
+                self._isolated,
+                file.path,
+                max_pages=self._settings.render.max_pages,
+                password=options.password,
+            )
             incoming = replace(incoming, n_pages=info.n_pages, is_repaired=info.is_repaired)
             version = self._writer.begin(file.path, incoming, force=options.force)
             if isinstance(version, Unchanged):
@@ -154,7 +142,7 @@ class Ingestor:
         version: StagedVersion,
         info: PdfInfo,
         options: IngestOptions,
-        progress: _Progress,
+        progress: Progress,
     ) -> Json:
         """Read, encode and store what is missing of a staged version, then make it visible."""
         texts = self._writer.page_texts(version)
@@ -162,18 +150,18 @@ class Ingestor:
         done = info.n_pages - len(todo)
         progress(incoming.source, done, info.n_pages)
         crowded: list[int] = []
-        scanned = self._isolated.scan(
+        batches = read_pages(
+            self._isolated,
             self._writer.source_path(version),
             todo,
+            batch_pages=self._settings.store.batch_pages,
             password=options.password,
             want_image=self._embedder.wants_image,
         )
-        for batch in batched(scanned, self._settings.store.batch_pages):
-            read = [page for page in batch if isinstance(page, ScannedPage)]
-            failures = [page for page in batch if isinstance(page, PageFailure)]
-            embedded = self._embedder.embed(version.document_id, version.version_id, read)
-            store_batch(self._writer, version, embedded, failures)
-            texts.update((page.page_number, page.text) for page in read)
+        for batch in batches:
+            embedded = self._embedder.embed(version.document_id, version.version_id, batch.read)
+            store_batch(self._writer, version, embedded, batch.failures)
+            texts.update((page.page_number, page.text) for page in batch.read)
             crowded += [found.page.page_number for found in embedded if found.n_left_out]
             done += len(batch)
             progress(incoming.source, done, info.n_pages)
@@ -195,21 +183,7 @@ class Ingestor:
             code="all_pages_failed",
             next_step="Open the file in a PDF viewer and save it again, then ingest that.",
         )
-        return self._refused(incoming, error) | {
-            "pages": len(failed),
-            "failed_pages": [
-                {"page_number": number, "reason": reason} for number, reason in failed.items()
-            ],
-        }
-
-    def _require_within_limits(self, file: SourceFile, info: PdfInfo) -> None:
-        limit = self._settings.render.max_pages
-        if info.n_pages > limit:
-            raise DocumentError(
-                f"{file.source} has {info.n_pages} pages, the limit is {limit}",
-                code="too_many_pages",
-                next_step="Raise render.max_pages, or split the file.",
-            )
+        return self._refused(incoming, error, failed_pages=failed)
 
     def _incoming(self, file: SourceFile | Refusal, options: IngestOptions) -> Incoming:
         root = (
@@ -226,7 +200,9 @@ class Ingestor:
         )
 
     # --- what is said of it ---------------------------------------------------------------------
-    def _refused(self, incoming: Incoming, error: RagError) -> Json:
+    def _refused(
+        self, incoming: Incoming, error: RagError, *, failed_pages: Mapping[int, str] | None = None
+    ) -> Json:
         state = DocumentState.REFUSED if error.code in _REFUSALS else DocumentState.FAILED
         # Another's document stays as its owner left it, and a deleted one stays deleted.
         if error.code != "not_permitted" and error.code not in _DELETED:
@@ -234,77 +210,35 @@ class Ingestor:
                 self._writer.refuse(incoming, error, state=state)
             except InputError as not_permitted:
                 return self._refused(incoming, not_permitted)
-        return {
-            "event": "document",
-            "source": incoming.source,
-            "document_id": incoming.document_id,
-            "state": str(state),
-            "pages": 0,
-            "blank_pages": [],
-            "no_text_pages": [],
-            "failed_pages": [],
-            "error": {key: printable(text) for key, text in error.as_dict().items()},
-            "warnings": [],
-        }
+        return document_event(
+            source=incoming.source,
+            document_id=incoming.document_id,
+            state=str(state),
+            error=error,
+            failed_pages=failed_pages,
+            n_pages=len(failed_pages or {}),
+        )
 
     def _event(self, incoming: Incoming, state: str, *, crowded: Sequence[int] = ()) -> Json:
         summary = self._reader_for().document(incoming.document_id)
-        shown = summary.as_dict()
-        return {
-            "event": "document",
-            "source": summary.source,
-            "document_id": summary.document_id,
-            "state": state,
-            "pages": summary.n_pages,
-            "blank_pages": shown["blank_pages"],
-            "no_text_pages": shown["no_text_pages"],
-            "failed_pages": shown["failed_pages"],
-            "error": None,
-            "warnings": [warning.as_dict() for warning in _warnings(summary, crowded)],
-        }
+        return stored_document_event(summary, state, crowded=crowded)
 
 
-class _Progress:
-    """Tells how far a document has come."""
-
-    def __init__(self, on_event: OnEvent, number: int, n_documents: int) -> None:
-        self._on_event = on_event
-        self._place = {"document": number, "documents": n_documents}
-
-    def __call__(self, source: str, pages_done: int, pages_total: int) -> None:
-        self._on_event(
-            {
-                "event": "progress",
-                "source": source,
-                "pages_done": pages_done,
-                "pages_total": pages_total,
-                **self._place,
-            }
+def rehearse(files: Sequence[SourceFile | Refusal], on_event: OnEvent) -> Json:
+    """What would be read and what refused, without opening a document or writing anything."""
+    counted = Totals()
+    for file in files:
+        refused = isinstance(file, Refusal)
+        event = document_event(
+            source=file.source,
+            document_id=None,
+            state="refused" if refused else "would_ingest",
+            error=_as_error(file) if isinstance(file, Refusal) else None,
         )
+        counted.add(event)
+        on_event(event)
+    return counted.event(job_id=None, seconds=0.0, encoder=None)
 
 
-def _warnings(summary: DocumentSummary, crowded: Sequence[int]) -> Iterator[Notice]:
-    if summary.is_repaired:
-        yield Notice("repaired", "The file is damaged and was mended; pages may be missing.")
-    if summary.no_text_pages:
-        yield Notice(
-            "no_text_pages",
-            f"{len(summary.no_text_pages)} pages show something but hold no text layer; they are "
-            "not found by their words. Add a text layer to the file (for example with ocrmypdf) "
-            "and ingest it again.",
-        )
-    if crowded:
-        yield Notice(
-            "crowded_pages",
-            f"Page {', '.join(map(str, crowded))}: more words than one page has vectors for; the "
-            "last of them are found by their spelling only.",
-        )
-
-
-def batched(
-    items: Iterable[ScannedPage | PageFailure], size: int
-) -> Iterator[list[ScannedPage | PageFailure]]:
-    """Lists of up to `size`, as they come."""
-    remaining = iter(items)
-    while batch := list(itertools.islice(remaining, size)):
-        yield batch
+def _as_error(refusal: Refusal) -> DocumentError:
+    return DocumentError(refusal.message, code=refusal.code, next_step=refusal.next_step)

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from ingestion.run import rehearse
+from ingestion.source import discover
 from rag.apps.ownership import (
     Connected,
     Owned,
@@ -19,7 +21,7 @@ from rag.apps.ownership import (
     folder_busy,
     read_owner,
 )
-from rag.apps.service import Service, answer_request, dry_run_of
+from rag.apps.service import Service, answer_request
 from rag.settings import Settings
 from rag.types import Json, Principal
 from rag.wiring import Engine
@@ -119,7 +121,7 @@ class Connection:
         files = [Path(path) for path in paths]
         if dry_run:
             limit = self._settings.render.max_file_bytes
-            return dry_run_of(files, max_file_bytes=limit, on_event=on_event)
+            return rehearse(discover(files, max_file_bytes=limit), on_event)
         return self._owning().ingest(
             paths=files, collection=collection, on_event=on_event, **options
         )

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ingestion.embed import Embedder
-from ingestion.run import IngestOptions, Ingestor, OnEvent
-from ingestion.source import Refusal, discover
+from ingestion.events import OnEvent
+from ingestion.run import IngestOptions, Ingestor
+from ingestion.source import discover
 from rag.apps.page_drawing import as_png_base64, draw_boxes
 from rag.ask import AskResult
 from rag.errors import InputError
@@ -352,37 +353,3 @@ def _readers(readers: Sequence[str] | None) -> tuple[str, ...] | None:
         if entry != "*" and not (kind in ("user", "group") and separator and name):
             raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
     return tuple(sorted(set(readers)))
-
-
-def dry_run_of(paths: Sequence[Path], *, max_file_bytes: int, on_event: OnEvent) -> Json:
-    """What would be read and what refused, without opening a document or writing anything."""
-    states = {"would_ingest": 0, "refused": 0}
-    for file in discover(paths, max_file_bytes=max_file_bytes):
-        refused = isinstance(file, Refusal)
-        states["refused" if refused else "would_ingest"] += 1
-        error = None
-        if isinstance(file, Refusal):
-            error = {"code": file.code, "message": file.message, "next_step": file.next_step}
-        on_event(
-            {
-                "event": "document",
-                "source": file.source,
-                "document_id": None,
-                "state": "refused" if refused else "would_ingest",
-                "pages": 0,
-                "blank_pages": [],
-                "no_text_pages": [],
-                "failed_pages": [],
-                "error": error,
-                "warnings": [],
-            }
-        )
-    return {
-        "event": "totals",
-        "job_id": None,
-        "documents": {state: n for state, n in states.items() if n},
-        "pages": {"indexed": 0, "blank": 0, "failed": 0},
-        "seconds": 0.0,
-        "encoder": None,
-        "warnings": [],
-    }

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from ingestion.render import read_document
+from ingestion.render import open_document, read_pages
 from ingestion.source import SourceFile, discover
 from rag.errors import DocumentError
 from rag.geometry import Box
@@ -152,10 +152,9 @@ def test_image_files_are_documents(reader: IsolatedReader, tmp_path: Path) -> No
 
     (file,) = discover([path])
     assert isinstance(file, SourceFile)
-    reading = read_document(reader, file, max_pages=10, want_image=True)
-
-    assert reading.info.n_pages == 1
-    (page,) = pages_of(reading.pages)
+    assert open_document(reader, file.path, max_pages=1).n_pages == 1
+    (batch,) = read_pages(reader, file.path, [1], batch_pages=10, want_image=True)
+    (page,) = batch.read
     assert (page.has_ink, len(page.text)) == (True, 0)
 
 
@@ -164,10 +163,14 @@ def test_a_document_with_too_many_pages_is_refused(reader: IsolatedReader, pdf: 
     (file,) = discover([pdf])
     assert isinstance(file, SourceFile)
 
-    assert len(pages_of(read_document(reader, file, max_pages=5).pages)) == 5
-    assert len(pages_of(read_document(reader, file, max_pages=5, page_numbers=[2]).pages)) == 1
+    assert open_document(reader, file.path, max_pages=5).n_pages == 5
+    assert [len(batch) for batch in read_pages(reader, file.path, range(1, 6), batch_pages=2)] == [
+        2,
+        2,
+        1,
+    ]
     with pytest.raises(DocumentError) as caught:
-        read_document(reader, file, max_pages=4)
+        open_document(reader, file.path, max_pages=4)
     assert caught.value.code == "too_many_pages"
 
 

@@ -1,0 +1,123 @@
+"""What an ingest says while it works and at its end, in the shapes of the interface."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from ingestion.source import printable
+from rag.errors import RagError
+from rag.repository import DocumentSummary
+from rag.types import Json, Notice
+
+OnEvent = Callable[[Json], None]
+
+
+class Progress:
+    """Tells how far one of several documents has come."""
+
+    def __init__(self, on_event: OnEvent, number: int, n_documents: int) -> None:
+        self._on_event = on_event
+        self._place = {"document": number, "documents": n_documents}
+
+    def __call__(self, source: str, pages_done: int, pages_total: int) -> None:
+        self._on_event(
+            {
+                "event": "progress",
+                "source": source,
+                "pages_done": pages_done,
+                "pages_total": pages_total,
+                **self._place,
+            }
+        )
+
+
+class Totals:
+    """Adds up the events of documents."""
+
+    def __init__(self) -> None:
+        self._documents: Counter[str] = Counter()
+        self._pages: Counter[str] = Counter({"indexed": 0, "blank": 0, "failed": 0})
+
+    def add(self, event: Json) -> None:
+        self._documents[event["state"]] += 1
+        if event["state"] not in ("unchanged", "refused"):
+            failed, blank = len(event["failed_pages"]), len(event["blank_pages"])
+            self._pages.update(indexed=event["pages"] - failed - blank, blank=blank, failed=failed)
+
+    def event(self, *, job_id: str | None, seconds: float, encoder: str | None) -> Json:
+        return {
+            "event": "totals",
+            "job_id": job_id,
+            "documents": dict(self._documents),
+            "pages": dict(self._pages),
+            "seconds": round(seconds, 3),
+            "encoder": encoder,
+            "warnings": [],
+        }
+
+
+def document_event(
+    *,
+    source: str,
+    document_id: str | None,
+    state: str,
+    error: RagError | None = None,
+    failed_pages: Mapping[int, str] | None = None,
+    n_pages: int = 0,
+) -> Json:
+    """A document of which nothing is in the index: refused, failed, or not tried."""
+    return {
+        "event": "document",
+        "source": source,
+        "document_id": document_id,
+        "state": state,
+        "pages": n_pages,
+        "blank_pages": [],
+        "no_text_pages": [],
+        "failed_pages": [
+            {"page_number": number, "reason": reason}
+            for number, reason in (failed_pages or {}).items()
+        ],
+        "error": None
+        if error is None
+        else {key: printable(text) for key, text in error.as_dict().items()},
+        "warnings": [],
+    }
+
+
+def stored_document_event(
+    summary: DocumentSummary, state: str, *, crowded: Sequence[int] = ()
+) -> Json:
+    """A document as it stands now; `crowded` are pages with more words than vectors."""
+    shown = summary.as_dict()
+    return {
+        "event": "document",
+        "source": summary.source,
+        "document_id": summary.document_id,
+        "state": state,
+        "pages": summary.n_pages,
+        "blank_pages": shown["blank_pages"],
+        "no_text_pages": shown["no_text_pages"],
+        "failed_pages": shown["failed_pages"],
+        "error": None,
+        "warnings": [notice.as_dict() for notice in _notices(summary, crowded)],
+    }
+
+
+def _notices(summary: DocumentSummary, crowded: Sequence[int]) -> Iterator[Notice]:
+    if summary.is_repaired:
+        yield Notice("repaired", "The file is damaged and was mended; pages may be missing.")
+    if summary.no_text_pages:
+        yield Notice(
+            "no_text_pages",
+            f"{len(summary.no_text_pages)} pages show something but hold no text layer; they are "
+            "not found by their words. Add a text layer to the file (for example with ocrmypdf) "
+            "and ingest it again.",
+        )
+    if crowded:
+        yield Notice(
+            "crowded_pages",
+            f"Page {', '.join(map(str, crowded))}: more words than one page has vectors for; the "
+            "last of them are found by their spelling only.",
+        )
