@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import ir_measures
-from ir_measures import RR, R, Success, nDCG
-
 from eval.datasets import Dataset, PageKey, Query, Scope
 from eval.runs import Hit, Run
+from rag.errors import ConfigError
+
+try:
+    import ir_measures
+    from ir_measures import RR, R, Success, nDCG
+except ImportError as error:
+    raise ConfigError(
+        "measuring needs ir-measures, which is not installed",
+        code="extra_missing",
+        next_step='Install it: pip install "octavo[eval]".',
+    ) from error
 
 _MEASURES = {
     str(measure): measure

