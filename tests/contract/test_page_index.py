@@ -29,7 +29,8 @@ MULTI_VECTORS = (PageField.PATCHES, PageField.HEADINGS, PageField.DENSE)
 SPARSE = (PageField.WORDS, PageField.HEADING_WORDS)
 
 HAS_SERVER = bool(os.environ.get("QDRANT_URL"))
-STORES = ("edge", "qdrant", "memory", *(("server",) if HAS_SERVER else ()))
+REAL_STORES = ("edge", "qdrant", *(("server",) if HAS_SERVER else ()))
+STORES = (*REAL_STORES, "memory")
 
 
 def record_id(number: int) -> str:
@@ -141,7 +142,7 @@ def refusing(
 
 
 # The index for tests does not know the limits of the stores.
-stores_alone = pytest.mark.parametrize("refusing", ["edge", "qdrant", SERVER], indirect=True)
+stores_alone = pytest.mark.parametrize("refusing", REAL_STORES, indirect=True)
 
 
 # --- the oracle ---------------------------------------------------------------------------------
@@ -549,7 +550,7 @@ filters = st.recursive(
 )
 
 
-@pytest.fixture(scope="module", params=("edge", "qdrant", SERVER))
+@pytest.fixture(scope="module", params=REAL_STORES)
 def payloads_only(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PageIndex]:
