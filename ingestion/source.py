@@ -10,6 +10,7 @@ import functools
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,7 +236,17 @@ def _examined(
             f'Convert it: soffice --headless --convert-to pdf "{printable(path.name)}"',
         )
     try:
-        size_bytes = path.stat().st_size
+        status = path.stat()
+        # Opening a pipe would wait for somebody to write to it, and a device may never end.
+        if not stat.S_ISREG(status.st_mode):
+            return Refusal(
+                path,
+                source,
+                "unsupported_type",
+                f"{source} is a pipe, a socket or a device, not a file",
+                "Save what it gives as a file.",
+            )
+        size_bytes = status.st_size
         with path.open("rb") as file:
             head = file.read(_HEADER_BYTES)
     except OSError as error:

@@ -188,3 +188,11 @@ def test_a_relative_root_names_the_same_document(
 
     assert document_id("c", Path(), "a.pdf") == document_id("c", tmp_path, "a.pdf")
     assert sources(discover([Path("a.pdf")])) == ["a.pdf"]
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "endless.pdf")
+    (refusal,) = discover([tmp_path])
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "unsupported_type"
