@@ -27,6 +27,7 @@ _SLIDE_SUFFIXES = {".odp", ".otp", ".pps", ".ppsx", ".ppt", ".pptm", ".pptx"}
 _SHEET_SUFFIXES = {".numbers", ".ods", ".ots", ".xls", ".xlsb", ".xlsm", ".xlsx"}
 OFFICE_SUFFIXES = frozenset(_TEXT_SUFFIXES | _SLIDE_SUFFIXES | _SHEET_SUFFIXES)
 _MANIFEST_FILE, _STORE_FOLDER = "manifest.sqlite3", "sources"  # together: a data folder of ours
+_OWN_FOLDERS = (_STORE_FOLDER, "collections", "page-images")
 _MAX_FILE_BYTES = RenderSettings().max_file_bytes
 _HEADER_BYTES = 1024
 
@@ -199,10 +200,8 @@ def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
 def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """Files and links below a folder; links to folders are not followed."""
     for place, folders, files in os.walk(folder, onerror=on_error):
-        if _MANIFEST_FILE in files and _STORE_FOLDER in folders:
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        own = _OWN_FOLDERS if _MANIFEST_FILE in files and _STORE_FOLDER in folders else ()
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in own]
         links = [name for name in folders if Path(place, name).is_symlink()]
         for name in [*files, *links]:
             if not name.startswith("."):

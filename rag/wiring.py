@@ -12,7 +12,7 @@ from rag.ask import Asker
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.index.edge import EdgeIndex
-from rag.manifest import Manifest
+from rag.manifest import Manifest, require_collection_name
 from rag.page_store import PageStore
 from rag.ports import AnswerModel, IndexSpec, PageEncoder, PageIndex
 from rag.renderers.isolated import IsolatedReader
@@ -159,6 +159,7 @@ class Engine:
         )
 
     def _collection_folder(self, collection: str) -> Path:
+        require_collection_name(collection)
         return self.folder / "collections" / collection
 
     def _identity(self, collection: str) -> Json:

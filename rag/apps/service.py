@@ -51,7 +51,7 @@ class Service:
         if expect is not None:
             expected = PageRef(reader.resolve_document(str(expect[0])), int(expect[1]))
         request = SearchRequest(
-            query,
+            _spoken(query),
             top_k,
             mode=Mode(mode),
             exact=exact,
@@ -96,7 +96,10 @@ class Service:
         start = time.perf_counter()
         reader = self._engine.reader(self._principal, collection)
         result = self._engine.asker(collection).ask(
-            reader, question, mode=Mode(mode), scope=_scope(reader, filters, documents, pages)
+            reader,
+            _spoken(question),
+            mode=Mode(mode),
+            scope=_scope(reader, filters, documents, pages),
         )
         return _answer(question, collection, result) | {
             "encoder": str(self._engine.encoder.identity),
@@ -276,6 +279,11 @@ def answer_request(service: Service) -> Callable[[str, Json], Json]:
 
 
 # --- shapes -------------------------------------------------------------------------------------
+def _spoken(text: str) -> str:
+    """A question as text; bytes of a terminal that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def _scope(
     reader: CollectionReader,
     filters: Json | None,

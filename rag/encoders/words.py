@@ -107,7 +107,7 @@ class WordsEncoder:
 
     def encode_query(self, text: str) -> EncodedQuery:
         cut = self._cut(text.split())
-        if not cut.piece_ids:
+        if not cut.piece_ids or not any(map(str.isalnum, text)):
             raise InputError(
                 "the question holds no word to search for",
                 code="empty_query",

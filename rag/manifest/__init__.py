@@ -18,7 +18,7 @@ from rag.manifest.rows import (
     VersionState,
     page_record_id,
 )
-from rag.manifest.store import Manifest
+from rag.manifest.store import Manifest, require_collection_name
 
 __all__ = [
     "Document",
@@ -35,4 +35,5 @@ __all__ = [
     "Unchanged",
     "VersionState",
     "page_record_id",
+    "require_collection_name",
 ]

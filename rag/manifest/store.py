@@ -30,6 +30,16 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CHANGES = ("sha256", "metadata", "readers")
 
 
+def require_collection_name(name: str) -> None:
+    """Raises InputError for what could not be a folder's name, or leads out of it."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} is not a collection name",
+            code="bad_collection_name",
+            next_step="Use 1 to 64 letters, digits, '-' or '_'.",
+        )
+
+
 class Manifest(ManifestReading):
     """Which documents, versions and pages there are.
 
@@ -50,12 +60,7 @@ class Manifest(ManifestReading):
             InputError: a name other than 1 to 64 letters, digits, `-` and `_`.
             IndexMismatch: another identity is held; nothing was written.
         """
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                f"{name!r} is not a collection name",
-                code="bad_collection_name",
-                next_step="Use 1 to 64 letters, digits, '-' or '_'.",
-            )
+        require_collection_name(name)
         asked = json.loads(json.dumps(identity))
         with self._writing() as connection:
             held = connection.scalar(

@@ -77,3 +77,17 @@ def test_calls_can_be_awaited(octavo):
     storm, dividend = asyncio.run(ask_twice())
     assert storm[0]["source"] == "storm.pdf"
     assert dividend[0]["source"] == "tide.pdf"
+
+
+def test_a_collection_name_cannot_lead_out_of_the_folder(folder):
+    with (
+        Octavo(folder / "data", collection="../evil") as octavo,
+        pytest.raises((InputError, NotFound)),
+    ):
+        octavo.ingest(folder / "reports" / "storm.pdf")
+    with Octavo(folder / "third", collection="x" * 300) as octavo, pytest.raises(InputError):
+        octavo.ingest(folder / "reports" / "storm.pdf")
+
+
+def test_a_question_with_bytes_that_are_no_text_is_searched(octavo):
+    assert len(octavo.search("dividend light\udcffhouse", top_k=1)) == 1

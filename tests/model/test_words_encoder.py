@@ -100,7 +100,7 @@ def test_words_of_odd_characters_do_not_break_a_page(encoder):
     assert "tide" in [page.text.words[word] for word in found.patch_words]
 
 
-@pytest.mark.parametrize("question", ["", "   ", "\u200b"])
+@pytest.mark.parametrize("question", ["", "   ", "\u200b", "?!... --- ،"])
 def test_a_question_without_words_is_refused(encoder, question):
     with pytest.raises(InputError, match="no word"):
         encoder.encode_query(question)

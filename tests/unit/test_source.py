@@ -196,3 +196,11 @@ def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path: Pa
     (refusal,) = discover([tmp_path])
     assert isinstance(refusal, Refusal)
     assert refusal.code == "unsupported_type"
+
+
+def test_pdfs_beside_a_data_folder_are_found_and_those_inside_of_it_are_not(tmp_path: Path) -> None:
+    (tmp_path / "manifest.sqlite3").write_bytes(b"")
+    for name in ("sources/ab/kept.pdf", "collections/c/x.pdf", "mine.pdf", "years/1999.pdf"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(make_pdf(["page"]))
+    assert [file.source for file in discover([tmp_path])] == ["mine.pdf", "years/1999.pdf"]

@@ -175,7 +175,7 @@ def _all_filters(flags: list[str], text: str | None) -> dict[str, Any] | None:
     if text is not None:
         try:
             given = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise typer.BadParameter(f"not JSON: {error}", param_hint="--filters") from error
         if not isinstance(given, dict):
             raise typer.BadParameter("expected a JSON object", param_hint="--filters")

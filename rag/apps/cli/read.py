@@ -74,24 +74,26 @@ def search(
             expect=expected,
             **where,
         )
+        marked = None
         if heatmap is not None and result["hits"]:
             best = result["hits"][0]
-            page = octavo.page_png(
+            marked = octavo.page_png(
                 document=best["document_id"],
                 page_number=best["page_number"],
                 query=query,
                 collection=common.collection,
                 dpi=settings.render.dpi,
             )
-            write_png(page, heatmap)
     if common.as_json:
         output.emit(result)
-        return
-    report.search(result)
-    if explain:
-        report.explanation(result)
-    output.warnings(result.get("warnings", []))
-    output.note(f"{mode.value} search, {result['timings_ms']['total']:.0f} ms")
+    else:
+        report.search(result)
+        if explain:
+            report.explanation(result)
+        output.warnings(result.get("warnings", []))
+        output.note(f"{mode.value} search, {result['timings_ms']['total']:.0f} ms")
+    if heatmap is not None and marked is not None:
+        write_png(marked, heatmap)  # last: a picture that cannot be written costs no result
 
 
 def ask(
@@ -113,21 +115,24 @@ def ask(
         result = octavo.ask(
             question=question, collection=common.collection, mode=mode.value, **where
         )
+        evidence = None
         if heatmap is not None and result["citations"]:
             cited = result["citations"][0]
-            page = octavo.page_png(
+            evidence = octavo.page_png(
                 document=cited["document_id"],
                 page_number=cited["page_number"],
                 collection=common.collection,
                 dpi=settings.render.dpi,
             )
-            write_evidence(page, _boxes_beside(result["citations"], cited), heatmap)
     if common.as_json:
         output.emit(result)
-        return
-    report.ask(result)
-    output.warnings(result.get("warnings", []))
-    output.note(f"\n{result['model_id']}, {result['timings_ms']['total']:.0f} ms")
+    else:
+        report.ask(result)
+        output.warnings(result.get("warnings", []))
+        output.note(f"\n{result['model_id']}, {result['timings_ms']['total']:.0f} ms")
+    if heatmap is not None and evidence is not None:
+        beside = _boxes_beside(result["citations"], result["citations"][0])
+        write_evidence(evidence, beside, heatmap)
 
 
 def _boxes_beside(

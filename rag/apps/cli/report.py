@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 RUN_MEASURES = ("nDCG@5", "nDCG@10", "R@10", "RR@10")  # measures.json has the rest
+_STATE_COLUMNS = 13  # as wide as `would_ingest`, and one between
 STATE_STYLES = {
     "indexed": "green",
     "replaced": "green",
@@ -174,19 +175,20 @@ def ingested(event: Mapping[str, Any], console: Console) -> None:
     state = event["state"]
     found = event.get("error")
     notes = page_notes(event)
-    count = "" if found else f"  {event['pages']} page{'' if event['pages'] == 1 else 's'}"
+    unknown = found or state == "would_ingest"  # a rehearsal opens nothing, so it counts no pages
+    count = "" if unknown else f"  {event['pages']} page{'' if event['pages'] == 1 else 's'}"
     text = Text.assemble(
-        (f"{state:<10}", STATE_STYLES.get(state, "")),
+        (f"{state:<{_STATE_COLUMNS}}", STATE_STYLES.get(state, "")),
         (clean(event["source"]), "cyan"),
         count,
         f" ({'; '.join(notes)})" if notes else "",
     )
     if found:
-        text.append(f"\n{'':10}{clean(found['message'])}", style="red")
+        text.append(f"\n{'':{_STATE_COLUMNS}}{clean(found['message'])}", style="red")
         if found.get("next_step"):
-            text.append(f"\n{'':10}next: {clean(found['next_step'])}")
+            text.append(f"\n{'':{_STATE_COLUMNS}}next: {clean(found['next_step'])}")
     for warning in event.get("warnings") or []:
-        text.append(f"\n{'':10}{clean(warning['message'])}", style="yellow")
+        text.append(f"\n{'':{_STATE_COLUMNS}}{clean(warning['message'])}", style="yellow")
     console.print(text, soft_wrap=True)
 
 
