@@ -81,7 +81,7 @@ def test_calls_can_be_awaited(octavo):
 
 def test_a_collection_name_cannot_lead_out_of_the_folder(folder):
     with (
-        Octavo(folder / "data", collection="../evil") as octavo,
+        Octavo(folder / "third", collection="../evil") as octavo,
         pytest.raises((InputError, NotFound)),
     ):
         octavo.ingest(folder / "reports" / "storm.pdf")
