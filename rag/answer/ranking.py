@@ -7,6 +7,7 @@ pages, figures where a quantity or a time is asked for. None knows a subject.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _PAGE_COVERAGE = 0.35  # a term the page says elsewhere: in a heading, a column'
 _FIGURE = 0.15
 _RANK = 0.04  # a rank of the page
 _LENGTH = 0.005  # a word of the passage
+_YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ class _Page:
         return float(best.mean()) if len(best) else 0.0
 
 
+def _heads_columns(held: set[str]) -> bool:
+    """Whether terms are those of a table's head: several years, and no other figure."""
+    figures = [term for term in held if term[0].isdigit()]
+    return len(figures) > 1 and all(_YEAR.fullmatch(figure) for figure in figures)
+
+
 def _terms_of(passage: Passage, word_terms: Sequence[Sequence[str]]) -> set[str]:
     return {
         term for start, end in passage.spans for found in word_terms[start:end] for term in found
@@ -121,6 +129,8 @@ def rank_passages(
         for passage, held in page.passages:
             if held <= wanted or all(term[0].isdigit() for term in held):
                 continue  # it repeats the question, or is figures without what they count
+            if passage.kind is not PassageKind.SENTENCE and _heads_columns(held):
+                continue  # it says what stands below it, not what that is
             covered = coverage(held)
             similarity = page.similarity_of(passage)
             has_figure = any(term[0].isdigit() for term in held - wanted)

@@ -79,7 +79,7 @@ def test_the_same_folder_again_changes_nothing(octavo, capsys):
     assert octavo.here("ingest", str(octavo.reports)) == 3
     out = capsys.readouterr().out
     assert out.count("unchanged ") == 2
-    assert "refused   broken.pdf" in out
+    assert "refused      broken.pdf" in out
     assert "2 unchanged" in out
 
 

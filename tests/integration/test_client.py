@@ -1,6 +1,7 @@
 """Octavo from Python, as README shows it."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,12 @@ def test_a_collection_name_cannot_lead_out_of_the_folder(folder):
 
 def test_a_question_with_bytes_that_are_no_text_is_searched(octavo):
     assert len(octavo.search("dividend light\udcffhouse", top_k=1)) == 1
+
+
+def test_a_row_of_a_table_is_quoted_under_its_heads_and_the_heads_alone_are_no_answer(tmp_path):
+    sample = Path(__file__).parents[2] / "examples" / "sample-report.pdf"
+    with Octavo(tmp_path / "data") as octavo:
+        octavo.ingest(sample)
+        quotes = [citation["quote"] for citation in octavo.ask("Total revenue 2024").citations]
+    assert "Total 232.2 264.3 325.0 +23.0 %" in quotes
+    assert "Region 2022 2023 2024 Change 2024" in quotes
