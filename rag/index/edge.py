@@ -311,7 +311,7 @@ def _store_errors(doing: str, next_step: str = _AGAIN) -> Iterator[None]:
         yield
     except IndexMismatch:
         raise
-    except Exception as error:
+    except Exception as error:  # Edge raises bare exceptions
         if "WouldBlock" in str(error):
             raise IndexUnavailable(
                 "another process has the page index open",

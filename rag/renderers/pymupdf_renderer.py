@@ -139,7 +139,7 @@ def _translated(path: Path, page_number: int | None = None) -> Iterator[None]:
         yield
     except DocumentError:
         raise
-    except Exception as error:
+    except Exception as error:  # MuPDF raises many kinds of its own
         if isinstance(error, MemoryError) or "alloc" in str(error):
             raise page_frame.out_of_memory(path) from error
         reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__

@@ -85,7 +85,7 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
         # Whoever read stdout has seen enough; point it away so that the exit stays silent too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FAILED
-    except Exception as error:
+    except Exception as error:  # the last resort: one line for people, the traceback on request
         if interrupts.seen:
             return _interrupted(as_json)
         # A fault of ours, said in one line like any other.
