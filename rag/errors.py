@@ -73,6 +73,22 @@ class IndexUnavailable(BackendError):
     code = "index_unavailable"
 
 
+class PackDamaged(BackendError):
+    """The packed page vectors are not what was written; they can be made again from the index.
+
+    Attributes:
+        record_ids: of the damaged pages; none where it is more than pages.
+    """
+
+    code = "pack_damaged"
+
+    def __init__(
+        self, message: str, *, record_ids: tuple[str, ...] = (), next_step: str = ""
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.record_ids = record_ids
+
+
 class DataFolderBusy(BackendError):
     """Another process owns the data folder and does not do what was asked."""
 

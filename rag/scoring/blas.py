@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
-from threadpoolctl import ThreadpoolController
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 @cache
 def _controller() -> ThreadpoolController:
+    # Here, not above: `make gpu-check` runs where only numpy and torch are installed.
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController()  # looks through the loaded libraries: milliseconds, so once
 
 

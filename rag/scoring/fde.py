@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from rag.errors import IndexMismatch, IndexUnavailable, ShapeError
 from rag.geometry import FloatArray
+from rag.scoring import native
 from rag.scoring.blas import one_blas_thread
 
 # Raised whenever the same matrices would give other vectors: it is part of the fingerprint.
@@ -44,9 +45,9 @@ class FdeSpec:
     """
 
     dim: int
-    repetitions: int = 60
+    repetitions: int = 40
     simhash_bits: int = 5
-    projection_dim: int | None = 32
+    projection_dim: int | None = 16
     seed: int = 20240529
     inner: Literal["dense", "sketch"] = "dense"
     fill: bool = True
@@ -115,6 +116,7 @@ class FdeEncoder:
         self._planes = np.ascontiguousarray(
             self.hyperplanes.transpose(1, 0, 2).reshape(spec.dim, -1)
         )
+        self._prepared: dict[str, native.FdeMatrices] = {}  # by instruction set
         self._cell_offset = np.arange(spec.repetitions) * spec.n_cells
         bits_of_cell = np.arange(spec.n_cells) ^ (np.arange(spec.n_cells) >> 1)
         self._hamming = np.bitwise_count(bits_of_cell[:, None] ^ bits_of_cell).astype(np.int64)
@@ -127,6 +129,8 @@ class FdeEncoder:
             ShapeError: no rows, another dim, NaN or infinite values.
         """
         rows = self._rows(vectors)
+        if (library := self._library()) is not None:
+            return self._encode_natively(library, [rows], is_query=True).ravel()
         with one_blas_thread():
             sums, _ = self._sum_by_cell(rows, self._cells(rows))
             return self._project(sums)
@@ -141,6 +145,8 @@ class FdeEncoder:
             ShapeError: no rows, another dim, NaN or infinite values.
         """
         rows = self._rows(vectors)
+        if (library := self._library()) is not None:
+            return self._encode_natively(library, [rows]).ravel()
         with one_blas_thread():
             cells = self._cells(rows)
             blocks, counts = self._sum_by_cell(rows, cells)
@@ -156,11 +162,33 @@ class FdeEncoder:
         Raises:
             ShapeError: as `encode_page`.
         """
+        if pages and (library := self._library()) is not None:
+            return self._encode_natively(library, [self._rows(page) for page in pages])
         out = np.empty((len(pages), self.spec.fde_size), dtype=np.float32)
         with one_blas_thread():
             for index, page in enumerate(pages):
                 out[index] = self.encode_page(page)
         return out
+
+    def _library(self) -> native.Library | None:
+        """The kernels, where they are made for these rows."""
+        library = native.library()
+        return library if library is not None and library.takes_dim(self.spec.dim) else None
+
+    def _encode_natively(
+        self, library: native.Library, pages: Sequence[FloatArray], *, is_query: bool = False
+    ) -> FloatArray:
+        matrices = self._prepared.get(library.isa)
+        if matrices is None:
+            # What the kernels want: a plane, and a column of a projection, as rows.
+            planes = self.hyperplanes.transpose(2, 0, 1).reshape(-1, self.spec.dim)
+            projections = self.projections
+            if projections is not None:
+                projections = np.ascontiguousarray(projections.transpose(0, 2, 1))
+            matrices = self._prepared[library.isa] = library.prepare_fde(
+                planes, projections, repetitions=self.spec.repetitions
+            )
+        return library.fde(pages, matrices, is_query=is_query, fill=self.spec.fill)
 
     def _rows(self, vectors: FloatArray) -> FloatArray:
         if vectors.ndim != 2 or len(vectors) == 0 or vectors.shape[1] != self.spec.dim:
@@ -254,7 +282,7 @@ class FdeEncoder:
                 )
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise IndexMismatch(
-                f"FDE matrices {path.name!r} are damaged: {error}", next_step=_REBUILD
+                f"FDE matrices {path.name!r} are damaged", next_step=_REBUILD
             ) from error
         except OSError as error:
             raise IndexUnavailable(

@@ -1,6 +1,6 @@
 """Late-interaction scores: each query row takes its best page row, and the bests are added up.
 
-A page is scored from its own rows only: no padding, and one matrix product a page.
+A page is scored from its own rows only, without padding, and alone as in any list.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 
 from rag.errors import ShapeError
 from rag.geometry import FloatArray
+from rag.scoring import native
 from rag.scoring.blas import one_blas_thread
 
 
@@ -40,10 +41,8 @@ def maxsim(query: FloatArray, page: FloatArray) -> float:
 def maxsim_many(query: FloatArray, pages: Sequence[FloatArray]) -> FloatArray:
     """Scores of many pages of any lengths for one query.
 
-    One product a page, not one over all rows: BLAS picks its kernels by shape, so in a joint
-    product the last bits of a page would depend on its neighbours. So a page scores the same bits
-    alone and in any list, in any order; from `maxsim` it is off by float32 rounding, about 1e-6
-    for each query row of unit length.
+    A page scores the same bits alone and in any list, in any order; from `maxsim` it is off by
+    float32 rounding, about 1e-6 for each query row of unit length.
 
     Args:
         query: (n_query, dim), at least one row.
@@ -53,11 +52,21 @@ def maxsim_many(query: FloatArray, pages: Sequence[FloatArray]) -> FloatArray:
         (n_pages,) float32.
 
     Raises:
-        ShapeError: as `maxsim`.
+        ShapeError: as `maxsim`; NaN or infinite values, naming the page.
     """
     _check(query)
-    for page in pages:
+    for index, page in enumerate(pages):
         _check(query, page)
+        if not np.isfinite(page).all():
+            raise ShapeError(f"page {index} holds NaN or infinite values")
+    if not np.isfinite(query).all():
+        raise ShapeError("a query holds NaN or infinite values")
+    library = native.library()
+    if library is not None and library.takes(query):
+        rows = [np.ascontiguousarray(page, dtype=np.float32) for page in pages]
+        return library.maxsim_arrays(query, rows)
+    # One product a page, not one over all rows: BLAS picks its kernels by shape, so in a joint
+    # product the last bits of a page would depend on its neighbours.
     columns = np.ascontiguousarray(query.T, dtype=np.float32)  # (dim, n_query)
     scores = np.full(len(pages), -np.inf, dtype=np.float32)
     with one_blas_thread():
