@@ -1,20 +1,21 @@
-"""Step 4: pages to records: encoded, FDE made, words weighted."""
+"""Step 4: pages to records: encoded, pooled, FDE made, words weighted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from ingestion.text import lexical_fields
+from rag.errors import ConfigError
 from rag.geometry import FloatArray
 from rag.index.contract import MAX_MULTI_VECTOR_FLOATS
 from rag.manifest import page_record_id
-from rag.ports import PageEncoder, PageInput, ScannedPage
+from rag.page_text import VectorWords
+from rag.ports import EncodedPage, PageEncoder, PageInput, ScannedPage
 from rag.scoring.fde import FdeEncoder
-from rag.types import MultiVector, PageField, PageRecord, PageRef, SparseVector
+from rag.scoring.pool import page_pooling
+from rag.settings import PoolingSettings
+from rag.types import PageField, PageRecord, PageRef, SparseVector
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,21 +23,45 @@ class EmbeddedPage:
     """A page ready to be stored; `record` is None where nothing of it can be found (no ink).
 
     Attributes:
-        n_left_out: vectors beyond what one record can hold; their words are found by words alone.
+        n_left_out: vectors beyond what one record can hold, counted as the encoder made them; their
+            words are found by words alone.
     """
 
     page: ScannedPage
     record: PageRecord | None
-    vector_words: npt.NDArray[np.int32] | None
+    vector_words: VectorWords | None
     n_left_out: int = 0
 
 
-class Embedder:
-    """Makes records of pages; the encoder decides what a page's vectors are."""
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What of a page's vectors is stored, pooled where that is asked for."""
 
-    def __init__(self, encoder: PageEncoder, fde: FdeEncoder) -> None:
+    vectors: FloatArray
+    words: VectorWords | None
+    n_left_out: int
+
+
+class Embedder:
+    """Makes records of pages; the encoder decides what a page's vectors are, `pooling` how many.
+
+    Raises:
+        ConfigError: a pooling that the encoder's vectors or this installation do not allow.
+    """
+
+    def __init__(
+        self, encoder: PageEncoder, fde: FdeEncoder, pooling: PoolingSettings | None = None
+    ) -> None:
         self._encoder = encoder
         self._fde = fde
+        chosen = pooling or PoolingSettings()
+        self._pool = page_pooling(chosen)
+        if chosen.method in ("grid_rows", "grid_columns") and not encoder.wants_image:
+            raise ConfigError(
+                f"pooling.method {chosen.method} wants an encoder that cuts the page into a grid; "
+                f"{encoder.identity.name} makes one vector a word",
+                next_step="Choose pooling.method hierarchical, runs or carve.",
+            )
 
     @property
     def wants_image(self) -> bool:
@@ -59,28 +84,40 @@ class Embedder:
                 for page in inked
             ]
         )
-        # Posters and indexes have more words than a store takes vectors: the first of them count.
-        kept = [page.patches.vectors[: _most_rows(page.patches)] for page in encoded]
-        fdes = iter(self._fde.encode_pages([patches for patches in kept if len(patches)]))
+        kept = [self._kept(page) for page in encoded]
+        fdes = iter(self._fde.encode_pages([rows.vectors for rows in kept if len(rows.vectors)]))
         made: dict[int, EmbeddedPage] = {}
-        for page, vectors, patches in zip(inked, encoded, kept, strict=True):
+        for page, vectors, rows in zip(inked, encoded, kept, strict=True):
             fields: dict[PageField, FloatArray | SparseVector] = {**lexical_fields(page.text)}
-            if len(patches):
-                fields[PageField.PATCHES] = patches
+            if len(rows.vectors):
+                fields[PageField.PATCHES] = rows.vectors
                 fields[PageField.FDE] = next(fdes)
             if len(vectors.dense):
                 fields[PageField.DENSE] = vectors.dense
             if len(vectors.headings):
                 fields[PageField.HEADINGS] = vectors.headings.vectors
-            words = vectors.patch_words
             made[page.page_number] = EmbeddedPage(
                 page=page,
                 record=PageRecord(page_record_id(version_id, page.page_number), fields, {}),
-                vector_words=None if words is None else words[: len(patches)],
-                n_left_out=len(vectors.patches) - len(patches),
+                vector_words=rows.words,
+                n_left_out=rows.n_left_out,
             )
         return [made.get(page.page_number) or EmbeddedPage(page, None, None) for page in pages]
 
-
-def _most_rows(patches: MultiVector) -> int:
-    return MAX_MULTI_VECTOR_FLOATS // patches.dim
+    def _kept(self, page: EncodedPage) -> _Kept:
+        # Posters and indexes have more words than a store takes vectors: the first of them count.
+        vectors, words = page.patches.vectors, page.patch_words
+        most = MAX_MULTI_VECTOR_FLOATS // page.patches.dim
+        if self._pool is None:
+            return _Kept(
+                vectors[:most],
+                None if words is None else VectorWords(words[:most]),
+                max(0, len(vectors) - most),
+            )
+        pooled = self._pool(page.patches)
+        fits = pooled.cluster_of < most  # (n,)
+        return _Kept(
+            pooled.vectors[:most],
+            None if words is None else VectorWords(words[fits], pooled.cluster_of[fits]),
+            int((~fits).sum()),
+        )

@@ -58,17 +58,14 @@ class Asker:
         for number, (hit, record_id) in enumerate(
             zip(found.hits, found.record_ids, strict=True), start=1
         ):
-            words = stored[hit.ref].vector_words
-            has_words = words is not None and record_id in vectors
+            words = stored[hit.ref].vector_words if record_id in vectors else None
             evidence.append(
                 Evidence(
                     number=number,
                     hit=hit,
                     text=stored[hit.ref].text,
-                    vectors=vectors[record_id] if has_words else nothing,
-                    vector_words=words
-                    if words is not None and has_words
-                    else np.zeros(0, np.int32),
+                    vectors=nothing if words is None else words.spread(vectors[record_id]),
+                    vector_words=np.zeros(0, np.int32) if words is None else words.words,
                 )
             )
         return evidence

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.geometry import Box, FloatArray
-from rag.page_text import PageText
+from rag.page_text import PageText, VectorWords
 from rag.scoring.maxsim import similarity_map
 
 _SNIPPET_WORDS = 32
@@ -25,35 +25,41 @@ class Highlight:
 
 
 def word_weights(
-    query: FloatArray, page: FloatArray, page_words: npt.NDArray[np.int32], n_words: int
+    similarity: FloatArray, page_words: npt.NDArray[np.int32], n_words: int
 ) -> FloatArray:
     """How much each word of the page speaks to the question.
 
     Args:
-        query: (n_query, dim) unit rows.
-        page: (n_page, dim) unit rows.
-        page_words: (n_page,) the word each row stands for.
+        similarity: (n_query, n_pairs) of the question with the vector of each pair.
+        page_words: (n_pairs,) the word of each pair.
         n_words: words on the page.
 
     Returns:
         (n_words,) the best similarity with any query row, 0 where it is below chance.
     """
     weights = np.zeros(n_words, np.float32)
-    if len(page):
-        best = similarity_map(query, page).max(axis=0)  # (n_page,)
-        np.maximum.at(weights, page_words, np.where(best >= _MIN_SIMILARITY, best, 0))
+    best = similarity.max(axis=0)  # (n_pairs,)
+    np.maximum.at(weights, page_words, np.where(best >= _MIN_SIMILARITY, best, 0))
     return weights
 
 
 def highlight(
-    query: FloatArray, page: FloatArray, page_words: npt.NDArray[np.int32] | None, text: PageText
+    query: FloatArray, page: FloatArray, vector_words: VectorWords | None, text: PageText
 ) -> Highlight:
-    """Boxes of the words that answer each query row best, and the stretch with most of them."""
-    if page_words is None or not len(page) or not len(text):
+    """Boxes of the words that answer each query row best, and the stretch with most of them.
+
+    Args:
+        query: (n_query, dim) unit rows.
+        page: (n_page, dim) unit rows, as stored; a pooled row speaks for all its words alike.
+        vector_words: the words they stand for; None where they stand for none.
+        text: of the page.
+    """
+    if vector_words is None or not len(page) or not len(text):
         return Highlight(_excerpt(text, 0), ())
-    similarity = similarity_map(query, page)  # (n_query, n_page)
-    start = _best_window(similarity, page_words, len(text))
-    weights = word_weights(query, page, page_words, len(text))
+    words = vector_words.words
+    similarity = vector_words.spread(similarity_map(query, page).T).T  # (n_query, n_pairs)
+    start = _best_window(similarity, words, len(text))
+    weights = word_weights(similarity, words, len(text))
     strongest = np.argsort(-weights, kind="stable")[:_MAX_BOXES]
     return Highlight(
         _excerpt(text, start),

@@ -20,6 +20,7 @@ _FIRST_LINES = 3
 _HEADING_WORDS = 60
 _HEADING_LINE_WORDS = 25  # a longer line is running text, however it is set
 _LARGER_TYPE = 1.15
+_WITH_ROWS = b"r"  # no zlib stream begins with it
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,48 @@ class PageText:
         lines = column("<i4", n).astype(np.int32)
         sizes_pt = column("<f4", n).astype(np.float32)
         return cls(words, boxes, lines, sizes_pt, column("u1", n).astype(np.bool_))
+
+
+@dataclass(frozen=True, eq=False)
+class VectorWords:
+    """Which words of its text a page's stored vectors stand for, as pairs of vector and word.
+
+    Attributes:
+        words: (n_pairs,) int32 words of the text.
+        rows: (n_pairs,) int32 stored vectors; None where pair i is of vector i, as it is on every
+            page that was not pooled.
+    """
+
+    words: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows is not None and self.rows.shape != self.words.shape:
+            raise ShapeError(f"{len(self.words)} words, but rows of shape {self.rows.shape}")
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def spread(self, of_vectors: FloatArray) -> FloatArray:
+        """(n_pairs, ...): what is known of the stored vectors (n_vectors, ...), for each pair."""
+        return of_vectors if self.rows is None else of_vectors[self.rows]
+
+    def to_bytes(self) -> bytes:
+        """Compressed, for the manifest; a leading byte tells pairs with rows from those without."""
+        words = self.words.astype("<i4").tobytes()
+        if self.rows is None:
+            return zlib.compress(words, 3)
+        return _WITH_ROWS + zlib.compress(words + self.rows.astype("<i4").tobytes(), 3)
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> VectorWords:
+        has_rows = blob.startswith(_WITH_ROWS)
+        raw = zlib.decompress(blob.removeprefix(_WITH_ROWS) if has_rows else blob)
+        values = np.frombuffer(raw, "<i4").astype(np.int32)
+        if not has_rows:
+            return cls(values)
+        words, rows = values.reshape(2, -1)
+        return cls(words, rows)
 
 
 def heading_spans(text: PageText) -> list[tuple[int, int]]:

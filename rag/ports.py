@@ -214,7 +214,7 @@ class Evidence:
     number: int
     hit: PageHit
     text: PageText
-    vectors: FloatArray  # (n, dim) of the page, as stored; 0 rows where it has none
+    vectors: FloatArray  # (n, dim) of the page, one for each word; 0 rows where it has none
     vector_words: npt.NDArray[np.int32]  # (n,) the word of `text` each row stands for
 
 

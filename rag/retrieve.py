@@ -1,17 +1,16 @@
 """The read path: a question in, ranked pages out.
 
-Every leg (words, headings, dense windows, FDE) hands on its best pages; the documents that fit the
-question best are searched once more; all legs, exact MaxSim among them, then score the union, and
-the z-scores are summed with the document's score and the page's prior.
+Every leg (words, headings, dense windows, MaxSim) hands on its best pages; the documents that fit
+the question best are searched once more; all legs then score the union, and the z-scores are summed
+with the document's score and the page's prior. MaxSim is approximate until the end, where the pages
+that are shown get their exact scores.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -22,10 +21,11 @@ from rag.explain import Legs, explanation
 from rag.filters import Condition, Filter
 from rag.geometry import FloatArray
 from rag.highlight import highlight
+from rag.patch_search import PatchSearch
 from rag.ports import EncodedQuery, PageEncoder
 from rag.repository import CollectionReader, PageSummary
+from rag.scoring.cascade import StageClock
 from rag.scoring.document import DocumentFeatures, DocumentScorer
-from rag.scoring.fde import FdeEncoder
 from rag.scoring.fusion import aligned, ranked, reciprocal_rank_fusion, weighted_zscore_sum, zscore
 from rag.scoring.lexical import content_terms, query_vector
 from rag.settings import RetrievalSettings
@@ -35,7 +35,7 @@ Query = FloatArray | SparseVector
 
 
 class Mode(StrEnum):
-    """`visual`: exact MaxSim over page vectors alone; `text`: words alone; `hybrid`: all legs."""
+    """`visual`: MaxSim over page vectors alone; `text`: words alone; `hybrid`: all legs."""
 
     HYBRID = "hybrid"
     VISUAL = "visual"
@@ -101,26 +101,22 @@ class SearchResult:
 
 
 @dataclass
-class _Stages:
-    reports: list[StageReport] = field(default_factory=list)
+class _Stages(StageClock):
+    """What the stages of one search leave for the later ones and for the result."""
 
-    @contextmanager
-    def timed(self, name: str) -> Iterator[list[int]]:
-        """The block appends to the list how many pages it hands on."""
-        counts: list[int] = []
-        start = time.perf_counter()
-        yield counts
-        ms = (time.perf_counter() - start) * 1000
-        self.reports.append(StageReport(name, sum(counts), ms))
+    warnings: list[Notice] = field(default_factory=list)
+    maxsim: dict[str, float] = field(default_factory=dict)  # exact, by record id
 
 
 class Retriever:
     """Searches one collection. Thread-safe."""
 
-    def __init__(self, encoder: PageEncoder, fde: FdeEncoder, settings: RetrievalSettings) -> None:
+    def __init__(
+        self, encoder: PageEncoder, patches: PatchSearch, settings: RetrievalSettings
+    ) -> None:
         self._encoder = encoder
-        self._fde = fde
         self._settings = settings
+        self._patches = patches
         self._scorers: dict[tuple[str, int, frozenset[str]], DocumentScorer] = {}
         self._scorers_lock = threading.Lock()
 
@@ -144,26 +140,35 @@ class Retriever:
     def _search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         question, mode = request.question, request.mode
         stages = _Stages()
-        with stages.timed("encode"):
+        with stages.stage("encode"):
             query = self._encoder.encode_query(question)
         vectors = self._query_vectors(question, query, mode)
         documents = self._document_scores(reader, question) if mode is Mode.HYBRID else {}
         pool = self._candidates(reader, request, vectors, query, documents, stages)
-        with stages.timed("maxsim" if mode is Mode.VISUAL else "score") as counts:
-            legs = self._score(reader, request.scope, vectors, pool)
+        with stages.stage("score") as counts:
+            legs = self._score(reader, request, vectors, pool, stages.maxsim)
             counts.append(len(pool))
-        with stages.timed("fusion") as counts:
+        with stages.stage("fusion") as counts:
             pages = reader.pages(pool)
             ids = sorted(pages)
             legs = self._with_document_and_prior(legs, ids, pages, documents, mode)
             order = self._fuse(ids, legs, mode)
             counts.append(len(order[: request.top_k]))
+        if PageField.PATCHES in vectors and not request.exact:
+            with stages.stage("exact") as counts:
+                best = [i for i, _ in order[: max(request.top_k, self._settings.exact_pages)]]
+                inexact = [record_id for record_id in best if record_id not in stages.maxsim]
+                legs[PageField.PATCHES.value] |= self._patches.scores(
+                    reader, request.scope, query.tokens.vectors, inexact, exact=True
+                )
+                order = self._fuse(ids, legs, mode)
+                counts.append(len(inexact))
         hits = [
             self._hit(rank, pages[record_id], score, legs, mode, len(query.tokens))
             for rank, (record_id, score) in enumerate(order[: request.top_k], start=1)
         ]
         if request.highlights:
-            with stages.timed("highlight") as counts:
+            with stages.stage("highlight") as counts:
                 hits = self._highlighted(reader, hits, order, query)
                 counts.append(len(hits))
         return SearchResult(
@@ -171,8 +176,9 @@ class Retriever:
             record_ids=tuple(record_id for record_id, _ in order[: request.top_k]),
             mode=mode,
             exact=request.exact,
-            stages=tuple(stages.reports),
+            stages=tuple(stages.stages),
             query=query,
+            warnings=tuple(stages.warnings),
             explanation=explanation(
                 order[: request.top_k],
                 order,
@@ -211,7 +217,7 @@ class Retriever:
         """Record ids that all legs will score."""
         settings, scope = self._settings, request.scope
         if request.exact or reader.n_pages(scope) <= settings.scan_pages:
-            with stages.timed("scan") as counts:
+            with stages.stage("scan") as counts:
                 everything = reader.ids(scope)
                 counts.append(len(everything))
             return everything
@@ -222,20 +228,20 @@ class Retriever:
         ]
         pool: set[str] = set()
         if first:
-            with stages.timed("legs") as counts:
+            with stages.stage("legs") as counts:
                 for found in reader.search_many(first, scope):
                     pool.update(candidate.record_id for candidate in found)
                 counts.append(len(pool))
         if PageField.PATCHES in vectors:
-            with stages.timed("fde") as counts:
-                fde = self._fde.encode_query(query.tokens.vectors)
-                wanted = (PageField.FDE, fde, settings.candidates)
-                found = reader.search_many([wanted], scope)[0]
-                counts.append(len(found))
-            pool.update(candidate.record_id for candidate in found)
+            limit = max(settings.leg_candidates, request.top_k)
+            close = self._patches.best(reader, scope, query.tokens.vectors, limit)
+            stages.stages += close.stages
+            stages.warnings += close.warnings
+            stages.maxsim |= {each.record_id: each.score for each in close.candidates}
+            pool.update(stages.maxsim)
         best = sorted(documents, key=lambda name: (-documents[name], name))
         if best and settings.top_documents:
-            with stages.timed("documents") as counts:
+            with stages.stage("documents") as counts:
                 named = tuple(best[: settings.top_documents])
                 inside = Filter(
                     must=(*((scope,) if scope else ()), Condition("document_id", "$in", named))
@@ -251,19 +257,32 @@ class Retriever:
     def _score(
         self,
         reader: CollectionReader,
-        scope: Filter | None,
+        request: SearchRequest,
         vectors: dict[PageField, Query],
         pool: Sequence[str],
+        maxsim: dict[str, float],
     ) -> Legs:
-        """Every leg's own score for every page of the pool it has something for."""
+        """Every leg's own score for every page of the pool it has something for.
+
+        Scores in `maxsim` are taken as they are; other pages get theirs from int8.
+        """
         if not pool:
             return {name.value: {} for name in vectors}
-        wanted = [(name, vector, len(pool)) for name, vector in vectors.items()]
-        found = reader.search_many(wanted, scope, record_ids=pool)
-        return {
+        by_store = [name for name in vectors if request.exact or name is not PageField.PATCHES]
+        wanted = [(name, vectors[name], len(pool)) for name in by_store]
+        found = reader.search_many(wanted, request.scope, record_ids=pool) if wanted else []
+        legs = {
             name.value: {candidate.record_id: candidate.score for candidate in candidates}
-            for name, candidates in zip(vectors, found, strict=True)
+            for name, candidates in zip(by_store, found, strict=True)
         }
+        patches = vectors.get(PageField.PATCHES)
+        if patches is not None and not request.exact:
+            assert not isinstance(patches, SparseVector)
+            others = [record_id for record_id in pool if record_id not in maxsim]
+            legs[PageField.PATCHES.value] = maxsim | self._patches.scores(
+                reader, request.scope, patches, others
+            )
+        return legs
 
     def _document_scores(self, reader: CollectionReader, question: str) -> dict[str, float]:
         """Document id -> standard deviations from the mean of all documents the reader may see."""

@@ -1,6 +1,7 @@
 """Every setting: a default, a bound, a unit, a sentence.
 
-Precedence: flag > environment (`OCTAVO_...`, `QDRANT_URL`, `QDRANT_API_KEY`) > file > default.
+Precedence: flag > environment (`OCTAVO_...`, `QDRANT_URL`, `QDRANT_API_KEY`) > file > what was
+tuned for the collection (`rag.tuned`) > default.
 """
 
 from __future__ import annotations
@@ -53,10 +54,24 @@ class EncoderSettings(Section):
 class FdeSettings(Section):
     """MUVERA fixed-dimensional encoding of the first stage."""
 
-    repetitions: int = Field(60, ge=1, le=100, description="Independent partitions of space.")
+    repetitions: int = Field(40, ge=1, le=100, description="Independent partitions of space.")
     simhash_bits: int = Field(5, ge=0, le=8, description="Hyperplanes a repetition; 2^bits cells.")
-    projection_dim: int = Field(32, ge=1, le=1024, description="Dimensions a cell is projected to.")
+    projection_dim: int = Field(16, ge=1, le=1024, description="Dimensions a cell is projected to.")
     seed: int = Field(20240529, ge=0, description="Seed of hyperplanes and projections.")
+
+
+class PoolingSettings(Section):
+    """Fewer vectors a page, made at ingest (docs/adr/0010-token-pooling.md)."""
+
+    method: Literal["none", "hierarchical", "runs", "carve", "grid_rows", "grid_columns"] = Field(
+        "none", description="Which vectors of a page are joined."
+    )
+    factor: int = Field(
+        3, ge=1, le=64, description="Vectors that become one, for hierarchical and runs."
+    )
+    min_similarity: float = Field(
+        0.7, gt=0, le=1, description="Cosine with a centre that joins a vector to it, for carve."
+    )
 
 
 class StoreSettings(Section):
@@ -82,12 +97,29 @@ class RetrievalSettings(Section):
     """Which pages are scored, and how the legs are weighted."""
 
     top_k: int = Field(5, ge=1, le=50, description="Pages that come back.")
-    candidates: int = Field(200, ge=1, description="Pages the FDE stage hands to exact MaxSim.")
+    candidates: int = Field(500, ge=1, description="Pages the FDE stage hands to the sign bits.")
+    int8_candidates: int = Field(100, ge=1, description="Pages the sign bits hand to int8 MaxSim.")
+    scan_rows: int = Field(
+        2_000_000, ge=0, description="Up to so many page vectors in scope, sign bits see all pages."
+    )
+    exact_pages: int = Field(
+        12, ge=0, description="Best pages, those shown at least, whose MaxSim is made exact."
+    )
     leg_candidates: int = Field(60, ge=1, description="Pages every other leg hands on.")
     top_documents: int = Field(3, ge=0, description="Best-fitting documents searched once more.")
     document_candidates: int = Field(100, ge=1, description="Pages a leg hands on from those.")
     scan_pages: int = Field(
         200, ge=0, description="Up to so many pages in scope, all of them are scored."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where MaxSim finds pages; auto takes cuda where torch sees such a device.",
+    )
+    device_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Device memory that a collection's int8 vectors may take; None is 80 % of what "
+        "is free when they are first wanted.",
     )
     fusion: Literal["zscore", "rrf"] = Field("zscore", description="How the legs are joined.")
     rrf_k: int = Field(60, ge=1, description="Reciprocal rank fusion constant.")
@@ -105,6 +137,7 @@ class AnswerSettings(Section):
 class Settings(Section):
     render: RenderSettings = RenderSettings()
     encoder: EncoderSettings = EncoderSettings()
+    pooling: PoolingSettings = PoolingSettings()
     fde: FdeSettings = FdeSettings()
     store: StoreSettings = StoreSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -122,9 +155,11 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _PREFIX = "OCTAVO_"
-# They begin like a setting and are none: one is short for a setting, one is the command line's, by
-# one the tests find the processes they started.
-_NO_SETTINGS = frozenset({"OCTAVO_DATA_DIR", "OCTAVO_TRACEBACK", "OCTAVO_TEST_MARK"})
+# They begin like a setting and are none: one is short for a setting, one chooses the kernels, one
+# is the command line's, by one the tests find the processes they started.
+_NO_SETTINGS = frozenset(
+    {"OCTAVO_DATA_DIR", "OCTAVO_NATIVE", "OCTAVO_TRACEBACK", "OCTAVO_TEST_MARK"}
+)
 
 
 def _fields(

@@ -11,19 +11,72 @@ from rag.answer.extractive import ExtractiveAnswers
 from rag.ask import Asker
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
+from rag.errors import ConfigError
 from rag.index.edge import EdgeIndex
 from rag.manifest import Manifest, require_collection_name
+from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
+from rag.patch_search import PatchSearch
 from rag.ports import AnswerModel, IndexSpec, PageEncoder, PageIndex
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter, Repository
 from rag.retrieve import Retriever
+from rag.scoring.cascade import Cascade, CascadeWidths, PackedSearch
+from rag.scoring.device import choose_device
 from rag.scoring.fde import FdeEncoder, FdeSpec
-from rag.settings import Settings
+from rag.scoring.pool import pooling_identity
+from rag.settings import EncoderSettings, FdeSettings, RetrievalSettings, Settings
+from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning, write_tuning
 from rag.types import Json, Principal
 
 # Raised when records, manifest or the meaning of a stored field change.
 SCHEMA_VERSION = 1
+
+
+def cascade_widths(settings: RetrievalSettings) -> CascadeWidths:
+    return CascadeWidths(
+        fde=settings.candidates,
+        bits=settings.int8_candidates,
+        rescore=settings.exact_pages,
+        scan_rows=settings.scan_rows,
+    )
+
+
+def packed_search(fde: FdeEncoder, settings: RetrievalSettings) -> PackedSearch:
+    """What finds pages by MaxSim on this machine.
+
+    Raises:
+        ConfigError: a CUDA device is asked for and cannot be had.
+    """
+    widths = cascade_widths(settings)
+    cascade = Cascade(fde, widths)
+    device = choose_device(settings.device).name
+    if device == "cpu":
+        return cascade
+    from rag.scoring.device_scan import DeviceScan  # brings torch
+
+    return DeviceScan(
+        cascade, device=device, rescore=widths.rescore, budget_bytes=settings.device_bytes
+    )
+
+
+def load_encoder(chosen: EncoderSettings) -> PageEncoder:
+    """Raises ConfigError or BackendError where its weights are not to be had. Close it."""
+    match chosen.name:
+        case "words":
+            return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
+        case other:
+            assert_never(other)
+
+
+def fde_spec(chosen: FdeSettings, *, dim: int) -> FdeSpec:
+    return FdeSpec(
+        dim=dim,
+        repetitions=chosen.repetitions,
+        simhash_bits=chosen.simhash_bits,
+        projection_dim=chosen.projection_dim,
+        seed=chosen.seed,
+    )
 
 
 class Engine:
@@ -45,11 +98,16 @@ class Engine:
                 max_px=settings.render.max_px,
             ),
             self._index,
+            pack_for=self.pack,
         )
         self._indexes: dict[str, PageIndex] = {}
         self._fdes: dict[str, FdeEncoder] = {}
         self._retrievers: dict[str, Retriever] = {}
+        self._tunings: dict[str, Tuning | None] = {}
+        self._packs: dict[str, PagePack] = {}
         self._lock = threading.RLock()
+        # Its own: packing the pages of an old collection can take minutes.
+        self._packing = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +119,10 @@ class Engine:
         self.isolated.close()
         if "encoder" in self.__dict__:  # made at all
             self.encoder.close()
+        with self._packing:
+            for pack in self._packs.values():
+                pack.close()
+            self._packs.clear()
         with self._lock:
             for index in self._indexes.values():
                 index.close()
@@ -69,13 +131,8 @@ class Engine:
 
     @cached_property
     def encoder(self) -> PageEncoder:
-        chosen = self.settings.encoder
         with self._lock:
-            match chosen.name:
-                case "words":
-                    return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
-                case other:
-                    assert_never(other)
+            return load_encoder(self.settings.encoder)
 
     @cached_property
     def answer_model(self) -> AnswerModel:
@@ -98,12 +155,50 @@ class Engine:
         return self.repository.writer(principal, collection)
 
     def retriever(self, collection: str) -> Retriever:
+        """Raises ConfigError where `retrieval.device` cannot be had."""
         with self._lock:
             if collection not in self._retrievers:
-                self._retrievers[collection] = Retriever(
-                    self.encoder, self.fde(collection), self.settings.retrieval
-                )
+                chosen = with_tuning(self.settings.retrieval, self.tuning(collection))
+                patches = PatchSearch(packed_search(self.fde(collection), chosen))
+                self._retrievers[collection] = Retriever(self.encoder, patches, chosen)
             return self._retrievers[collection]
+
+    def tuning(self, collection: str) -> Tuning | None:
+        """What `keep_tuning` kept. Raises ConfigError `bad_tuning`."""
+        with self._lock:
+            if collection not in self._tunings:
+                require_collection_name(collection)
+                self._tunings[collection] = read_tuning(tuning_path(self.folder, collection))
+            return self._tunings[collection]
+
+    def keep_tuning(self, collection: str, tuning: Tuning | None) -> bool:
+        """Search the collection with these settings from now on; None goes back to the defaults.
+
+        Returns:
+            Whether there was a tuning before.
+
+        Raises:
+            ConfigError: `not_written`; what was there before still holds.
+        """
+        require_collection_name(collection)
+        path = tuning_path(self.folder, collection)
+        with self._lock:
+            try:
+                was_there = path.exists()
+                if tuning is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    write_tuning(path, tuning)
+            except OSError as error:
+                raise ConfigError(
+                    f"{path.name} of collection {collection!r} cannot be "
+                    f"{'removed' if tuning is None else 'written'}: {error.strerror}",
+                    code="not_written",
+                    next_step="Make the data folder writable, with room, and run it again.",
+                ) from error
+            self._tunings.pop(collection, None)
+            self._retrievers.pop(collection, None)
+            return was_there
 
     def asker(self, collection: str) -> Asker:
         return Asker(self.retriever(collection), self.answer_model, self.settings.answer)
@@ -112,20 +207,28 @@ class Engine:
         """The collection's own matrices: drawn once, kept beside its index."""
         with self._lock:
             if collection not in self._fdes:
-                chosen = self.settings.fde
-                spec = FdeSpec(
-                    dim=self.encoder.identity.dim,
-                    repetitions=chosen.repetitions,
-                    simhash_bits=chosen.simhash_bits,
-                    projection_dim=chosen.projection_dim,
-                    seed=chosen.seed,
-                )
+                spec = fde_spec(self.settings.fde, dim=self.encoder.identity.dim)
                 path = self._collection_folder(collection) / "fde.npz"
                 if path.exists():
                     self._fdes[collection] = FdeEncoder.load(path, spec=spec)
                 else:
                     self._fdes[collection] = FdeEncoder(spec)
             return self._fdes[collection]
+
+    def pack(self, collection: str) -> PagePack:
+        """The collection's packed pages, made equal to its index when first asked for.
+
+        Raises:
+            BackendError: as the index and `open_synced` raise it.
+        """
+        with self._packing:
+            if collection not in self._packs:
+                fde = self.fde(collection)
+                spec = PackSpec(self.encoder.identity.dim, fde.spec.fde_size, fde.fingerprint)
+                index = self._index(collection)
+                folder = self._collection_folder(collection) / "packed"
+                self._packs[collection], _ = open_synced(folder, spec, index)
+            return self._packs[collection]
 
     def optimize(self, collection: str) -> None:
         self._index(collection).optimize()
@@ -171,5 +274,10 @@ class Engine:
             "dim": identity.dim,
             "dense_dim": identity.dense_dim,
             **{f"encoder.{key}": value for key, value in identity.settings.items()},
+            # Nothing where pages stay as they are: collections made before pooling stay readable.
+            **{
+                f"pooling.{key}": value
+                for key, value in pooling_identity(self.settings.pooling).items()
+            },
             "fde": self.fde(collection).fingerprint,
         }

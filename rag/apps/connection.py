@@ -129,6 +129,53 @@ class Connection:
     def delete(self, documents: Sequence[str], *, collection: str = "default") -> Json:
         return self._call("delete", documents=list(documents), collection=collection)
 
+    def estimate(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        sample: bool = True,
+        password: str | None = None,
+        progress: Callable[[str, int, int], None] = lambda _what, _done, _whole: None,
+    ) -> Json:
+        """What ingesting these would cost, as `octavo estimate --json` prints it. Opens nothing.
+
+        Args:
+            paths: files and folders.
+            sample: measure some of their pages; without it, rates measured elsewhere are taken.
+            password: opens protected files.
+            progress: called with what is counted, how many are done, how many there are.
+        """
+        from rag.apps.estimation import estimate_ingest  # an encoder, which no other call makes
+
+        files = [Path(path) for path in paths]
+        return estimate_ingest(
+            self._settings, files, sample=sample, password=password, progress=progress
+        )
+
+    # --- tuning ---------------------------------------------------------------------------------
+    def tune(
+        self,
+        *,
+        collection: str = "default",
+        questions: Path | str | None = None,
+        progress: Callable[[str, int, int], None] = lambda _what, _done, _whole: None,
+        **options: Any,
+    ) -> Json:
+        """Search settings measured, as `octavo tune --json` prints them; options as its flags.
+
+        Raises:
+            DataFolderBusy: another process owns the folder; its work would be in the times.
+        """
+        return self._owning().tune(
+            collection=collection,
+            questions=None if questions is None else Path(questions),
+            progress=progress,
+            **options,
+        )
+
+    def reset_tuning(self, *, collection: str = "default") -> Json:
+        return self._call("reset_tuning", collection=collection)
+
     # --- here or there --------------------------------------------------------------------------
     def _open(self, held: Owned | Connected) -> None:
         if isinstance(held, Connected):

@@ -12,19 +12,30 @@ from pathlib import Path
 from rag.encoders.weights import find_weights
 from rag.errors import RagError
 from rag.renderers.choose import choose_renderer, pdf_readers
-from rag.settings import Settings, StoreSettings
+from rag.scoring import native
+from rag.scoring.device import choose_device
+from rag.settings import RetrievalSettings, Settings, StoreSettings
 from rag.types import Json
 
 _PACKAGES = ("octavo", "numpy", "onnxruntime", "qdrant-edge-py", "qdrant-client", "tokenizers")
 
 
-def examine(settings: Settings) -> Json:
-    """Checks of name, ok, detail and next step; `usable` when none that counts fails."""
+def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json:
+    """Checks of name, ok, detail and next step; `usable` when none that counts fails.
+
+    Args:
+        settings: what would be used.
+        tuning_fault: why what was tuned for the collection cannot be read, which ends its searches.
+    """
+    device = _check("scoring device", lambda: _scoring_device(settings.retrieval))
     needed = [
         _check("renderer", lambda: choose_renderer(settings.render.renderer).name),
         _check("encoder weights", lambda: _weights(settings)),
         _check("data folder", lambda: _data_folder(settings.store.data_dir)),
+        device,
     ]
+    if tuning_fault is not None:
+        needed.append(_failed("tuning", tuning_fault))
     optional = [
         {
             "name": f"renderer {reader.name}",
@@ -34,13 +45,16 @@ def examine(settings: Settings) -> Json:
         }
         for reader in pdf_readers()
     ]
+    optional.append(_native_kernels())
     if settings.store.qdrant_url is not None:
         # Says nothing of what is installed here: a server can be down for a while.
         optional.append(_check("qdrant server", lambda: _qdrant(settings.store)))
     return {
         "usable": all(check["ok"] for check in needed),
         "encoder": settings.encoder.name,
-        "device": "cpu",
+        "device": device["detail"].split(":")[0]
+        if device["ok"]
+        else f"{settings.retrieval.device}, which cannot be had",
         "store": settings.store.qdrant_url or "embedded (Qdrant Edge)",
         "answer_model": settings.answer.model,
         "checks": [*needed, *optional],
@@ -58,7 +72,33 @@ def _check(name: str, run: Callable[[], str]) -> Json:
     try:
         return {"name": name, "ok": True, "detail": run(), "next_step": ""}
     except RagError as error:
-        return {"name": name, "ok": False, "detail": error.message, "next_step": error.next_step}
+        return _failed(name, error)
+
+
+def _failed(name: str, error: RagError) -> Json:
+    return {"name": name, "ok": False, "detail": error.message, "next_step": error.next_step}
+
+
+def _native_kernels() -> Json:
+    status = native.status()
+    return {
+        "name": "native kernels",
+        "ok": status.is_used,
+        "detail": f"in use: {status.detail}" if status.is_used else f"not in use: {status.detail}",
+        "next_step": status.next_step,
+    }
+
+
+def _scoring_device(retrieval: RetrievalSettings) -> str:
+    choice = choose_device(retrieval.device)
+    if choice.name == "cpu":
+        return f"cpu: {choice.reason}"
+    budget = retrieval.device_bytes
+    most = "80 % of what is free then" if budget is None else f"{budget:,} bytes"
+    return (
+        f"{choice.name}: {choice.reason}; a collection's pages go there at its first search, "
+        f"within {most}"
+    )
 
 
 def _weights(settings: Settings) -> str:

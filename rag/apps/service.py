@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.tune import Progress
+from eval.tune_run import TuneRequest, tune
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent
 from ingestion.run import IngestOptions, Ingestor
@@ -18,7 +20,8 @@ from rag.filters import Filter
 from rag.highlight import highlight
 from rag.repository import CollectionReader
 from rag.retrieve import Mode, SearchRequest, SearchResult
-from rag.types import Json, PageField, PageHit, PageRef, Principal
+from rag.tuned import TunedWidths, with_tuning
+from rag.types import Json, Notice, PageField, PageHit, PageRef, Principal
 from rag.wiring import Engine
 
 
@@ -78,7 +81,11 @@ class Service:
                 if record_id in frames
             ],
             "stages": [stage.as_dict() for stage in found.stages],
-            "warnings": [warning.as_dict() for warning in found.warnings],
+            "warnings": [
+                warning.as_dict()
+                for warning in (*found.warnings, *self._tuning_notices(reader, collection))
+            ],
+            "tuned": self._engine.tuning(collection) is not None,
             "timings_ms": _timings(start, found),
         }
         return shown | ({"explain": found.explanation} if explain else {})
@@ -101,7 +108,11 @@ class Service:
             mode=Mode(mode),
             scope=_scope(reader, filters, documents, pages),
         )
-        return _answer(question, collection, result) | {
+        answer = _answer(question, collection, result)
+        answer["warnings"] += [
+            notice.as_dict() for notice in self._tuning_notices(reader, collection)
+        ]
+        return answer | {
             "encoder": str(self._engine.encoder.identity),
             "timings_ms": {
                 **{stage.name: round(stage.ms, 2) for stage in result.stages},
@@ -210,10 +221,12 @@ class Service:
         files = discover(
             [Path(path) for path in paths], max_file_bytes=engine.settings.render.max_file_bytes
         )
+        # Before the writer, which makes the collection: settings refused here must not leave one.
+        embedder = Embedder(engine.encoder, engine.fde(collection), engine.settings.pooling)
         writer = engine.writer(self._principal, collection)
         ingestor = Ingestor(
             isolated=engine.isolated,
-            embedder=Embedder(engine.encoder, engine.fde(collection)),
+            embedder=embedder,
             writer=writer,
             reader_for=lambda: engine.repository.reader(self._principal, collection),
             encoder_name=str(engine.encoder.identity),
@@ -247,6 +260,74 @@ class Service:
             deleted.append({"document_id": document_id, "source": source})
         return {"deleted": deleted, "left": left}
 
+    # --- tuning ---------------------------------------------------------------------------------
+    def tune(
+        self,
+        *,
+        collection: str,
+        questions: Path | None = None,
+        n_questions: int = 50,
+        target_recall: float = 0.99,
+        k: int = 10,
+        seed: int = 0,
+        keep: bool = True,
+        progress: Progress = lambda _what, _done, _whole: None,
+    ) -> Json:
+        """Measure search settings on the collection; `keep` uses the chosen one from now on."""
+        engine = self._engine
+        reader = engine.reader(self._principal, collection)
+        outcome = tune(
+            reader,
+            engine.encoder,
+            engine.fde(collection),
+            with_tuning(engine.settings.retrieval, engine.tuning(collection)),
+            TuneRequest(questions, n_questions, target_recall, k, seed),
+            progress=progress,
+        )
+        if keep and outcome.tuning is not None:
+            engine.keep_tuning(collection, outcome.tuning)
+        overruled = sorted(
+            engine.settings.retrieval.model_fields_set & set(TunedWidths.model_fields)
+        )
+        notices = [*outcome.notices]
+        if overruled and keep and outcome.tuning is not None:
+            named = ", ".join(f"retrieval.{name}" for name in overruled)
+            notices.append(
+                Notice(
+                    "tuning_overruled",
+                    f"{named} is set by the environment or a settings file, which goes before "
+                    "what was tuned",
+                )
+            )
+        return {
+            "collection": collection,
+            "encoder": str(engine.encoder.identity),
+            **outcome.as_dict(),
+            "kept": keep and outcome.tuning is not None,
+            "warnings": [notice.as_dict() for notice in notices],
+        }
+
+    def reset_tuning(self, *, collection: str) -> Json:
+        """Search the collection with settings and defaults again."""
+        self._engine.repository.reader(self._principal, collection)
+        return {
+            "collection": collection,
+            "reset": self._engine.keep_tuning(collection, None),
+        }
+
+    def _tuning_notices(self, reader: CollectionReader, collection: str) -> list[Notice]:
+        tuning = self._engine.tuning(collection)
+        n_pages = reader.n_pages()
+        if tuning is None or not tuning.outdated_by(n_pages):
+            return []
+        return [
+            Notice(
+                "tuning_outdated",
+                f"the search was tuned on {tuning.tuning.pages:,} pages and there are {n_pages:,} "
+                f"now; run `octavo tune -c {collection}` again",
+            )
+        ]
+
     def _found_on(self, reader: CollectionReader, ref: PageRef, query: str) -> Any:
         page = reader.page(ref.document_id, ref.page_number)
         if page.record_id is None:
@@ -262,7 +343,17 @@ class Service:
 _OPTIMIZE_FROM_PAGES = 500
 # The methods another process may ask the owner of a data folder for.
 REMOTE_METHODS: frozenset[str] = frozenset(
-    {"search", "ask", "list_documents", "show", "page_png", "collections", "status", "delete"}
+    {
+        "search",
+        "ask",
+        "list_documents",
+        "show",
+        "page_png",
+        "collections",
+        "status",
+        "delete",
+        "reset_tuning",
+    }
 )
 
 

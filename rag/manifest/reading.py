@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
 from sqlalchemy import Connection, Row, Select, func, select
 
 from rag.manifest.database import Database
@@ -21,7 +19,7 @@ from rag.manifest.rows import (
     VersionState,
 )
 from rag.manifest.schema import collections, documents, jobs, page_texts, pages, versions
-from rag.page_text import PageText
+from rag.page_text import PageText, VectorWords
 from rag.types import Json
 
 _T = TypeVar("_T")
@@ -124,9 +122,7 @@ class ManifestReading(Database):
                 ):
                     found[number] = TextRow(
                         PageText.from_bytes(words),
-                        None
-                        if vector_words is None
-                        else np.frombuffer(zlib.decompress(vector_words), "<i4").astype(np.int32),
+                        None if vector_words is None else VectorWords.from_bytes(vector_words),
                     )
         return found
 

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
-
-from rag.page_text import PageText
+from rag.page_text import PageText, VectorWords
 from rag.types import Json
 
 _RECORDS = uuid.UUID("6f63746f-7661-5f70-a765-5f7265636f72")
@@ -94,7 +91,7 @@ class PageRow:
         reason: why it failed, a code such as `render_timeout`.
         content_hash: equal pages, equal hash.
         record_id: its record in the index; None for a page that has none.
-        vector_words: (n_patches,) int32, which word of `text` each patch vector stands for.
+        vector_words: which words of `text` the patch vectors stand for.
     """
 
     page_number: int
@@ -106,7 +103,7 @@ class PageRow:
     reason: str = ""
     record_id: str | None = None
     text: PageText = field(default_factory=PageText.empty)
-    vector_words: npt.NDArray[np.int32] | None = None
+    vector_words: VectorWords | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ class TextRow:
     """The words of a page, and which of them its patch vectors stand for."""
 
     text: PageText
-    vector_words: npt.NDArray[np.int32] | None
+    vector_words: VectorWords | None
 
 
 @dataclass(frozen=True)

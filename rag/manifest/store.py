@@ -6,7 +6,6 @@ import json
 import re
 import time
 import uuid
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
@@ -228,7 +227,7 @@ class Manifest(ManifestReading):
                         "words": row.text.to_bytes(),
                         "vector_words": None
                         if row.vector_words is None
-                        else zlib.compress(row.vector_words.astype("<i4").tobytes(), 3),
+                        else row.vector_words.to_bytes(),
                     }
                     for row in rows
                 ],

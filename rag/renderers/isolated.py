@@ -77,6 +77,10 @@ class IsolatedReader:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.stop()
+            # `join` wakes the pool's scheduler once. A Ctrl-C in the middle of handing a task over
+            # (Condition.notify, before it forgets the waiter) leaves a waiter behind that swallows
+            # one call, and the join would wait for ever: so there are two.
+            pool._context.task_queue.put(None)
             pool.join()
 
     def open(self, path: Path, *, password: str | None = None) -> PdfInfo:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rag.errors import NotFound
+from rag.errors import NotFound, RagError
 from rag.manifest import Job, Manifest
+from rag.page_pack import PagePack, sync
 from rag.page_store import PageStore
 from rag.ports import PageIndex
 from rag.repository.reading import CollectionReader
 from rag.repository.snapshot import Snapshots
 from rag.repository.writing import CollectionWriter, free_bytes
 from rag.types import Json, Principal
+
+_log = logging.getLogger(__name__)
+
+# After packing failed, searches leave it for so long: on a full disk each would pay for a try.
+_MEND_AGAIN_S = 30.0
 
 
 class Repository:
@@ -23,6 +31,7 @@ class Repository:
         manifest: what there is.
         page_store: the files.
         index_for: opens the records of a collection, once.
+        pack_for: the same for what is packed of them.
         free_bytes: of the disk that a folder is on.
     """
 
@@ -31,16 +40,19 @@ class Repository:
         manifest: Manifest,
         page_store: PageStore,
         index_for: Callable[[str], PageIndex],
+        pack_for: Callable[[str], PagePack],
         *,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._manifest = manifest
         self._page_store = page_store
         self._index_for = index_for
+        self._pack_for = pack_for
         self._free_bytes = free_bytes
         self._snapshots = Snapshots(manifest)
         # One for all collections: they share the files.
         self._write_lock = threading.RLock()
+        self._mend_failed_at: dict[str, float] = {}  # by collection, on the monotonic clock
 
     def close(self) -> None:
         """Let go of the manifest; the indexes are closed by whoever opened them."""
@@ -70,6 +82,7 @@ class Repository:
             page_store=self._page_store,
             index=self._index_for(collection),
             lock=self._write_lock,
+            pack=self._pack_for(collection),
             free_bytes=self._free_bytes,
         )
 
@@ -94,7 +107,28 @@ class Repository:
             snapshots=self._snapshots,
             page_store=self._page_store,
             index_for=self._index_for,
+            pack_for=self._pack_for,
+            mend_pack=self._mend_pack,
         )
+
+    def _mend_pack(self, collection: str, damaged: Sequence[str]) -> None:
+        """Pack what is missing or damaged; what cannot be now stays missing, and is logged."""
+        if not damaged and self._mend_failed_lately(collection):
+            return  # without waiting for whoever writes
+        pack = self._pack_for(collection)
+        with self._write_lock:
+            try:
+                if damaged:
+                    pack.set_aside(damaged)
+                if pack.is_stale and not self._mend_failed_lately(collection):
+                    sync(pack, self._index_for(collection))
+            except RagError:
+                self._mend_failed_at[collection] = time.monotonic()
+                _log.warning("packed page vectors could not be mended now", exc_info=True)
+
+    def _mend_failed_lately(self, collection: str) -> bool:
+        failed_at = self._mend_failed_at.get(collection)
+        return failed_at is not None and time.monotonic() - failed_at < _MEND_AGAIN_S
 
     def _is_known(self, principal: Principal, collection: str) -> bool:
         # For others a collection without a document of theirs is like one that is not there.

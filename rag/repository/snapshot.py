@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from rag.manifest import Document, DocumentState, Manifest, PageInfo, PageState
-from rag.page_text import PageText
+from rag.page_pack import PackView
+from rag.page_text import PageText, VectorWords
+from rag.scoring.packed import IntArray
 from rag.types import Json, PageRef
 
 
@@ -42,7 +44,7 @@ class StoredPage:
     Attributes:
         reason: why a failed page failed.
         record_id: None for a page that is not in the index.
-        vector_words: (n_patches,) which word of `text` each patch vector stands for.
+        vector_words: which words of `text` the patch vectors stand for.
     """
 
     ref: PageRef
@@ -56,7 +58,7 @@ class StoredPage:
     height_pt: float
     record_id: str | None
     text: PageText
-    vector_words: npt.NDArray[np.int32] | None
+    vector_words: VectorWords | None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,24 @@ class _Version:
     features: Json
 
 
+PackedPlaces = tuple[IntArray, tuple[str, ...]]
+_READERS_KEPT = 64
+
+
+def places_in(view: PackView, record_ids: Iterable[str]) -> PackedPlaces:
+    """Indexes of the records into the view, ascending, and the records that are not packed."""
+    index_of = view.index_of
+    found: list[int] = []
+    missing: list[str] = []
+    for record_id in record_ids:
+        index = index_of.get(record_id)
+        if index is None:
+            missing.append(record_id)
+        else:
+            found.append(index)
+    return np.sort(np.array(found, dtype=np.int64)), tuple(missing)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A collection at one generation; whoever reads it still has to ask who may see what."""
@@ -113,6 +133,29 @@ class Snapshot:
     documents: Mapping[str, Document]
     pages: Mapping[str, PageSummary]  # by record id
     _versions: Mapping[str, _Version] = field(repr=False)
+    # By pack view, then by who reads: found again for every search otherwise.
+    _packed: MutableMapping[PackView, dict[tuple[str, ...] | None, PackedPlaces]] = field(
+        default_factory=weakref.WeakKeyDictionary, repr=False
+    )
+
+    def packed_places(
+        self, view: PackView, readers: tuple[str, ...] | None, sees: Callable[[str], bool]
+    ) -> PackedPlaces:
+        """Where in the view the pages are that `sees` lets through.
+
+        Args:
+            view: of the collection's packed pages.
+            readers: whoever `sees` speaks for; None is the owner.
+            sees: whether a record of this snapshot may be seen.
+        """
+        by_reader = self._packed.setdefault(view, {})
+        places = by_reader.get(readers)  # at once: another thread may clear them at any moment
+        if places is None:
+            places = places_in(view, filter(sees, self.pages))
+            if len(by_reader) >= _READERS_KEPT:
+                by_reader.clear()
+            by_reader[readers] = places
+        return places
 
     def page_infos(self, document: Document) -> Mapping[int, PageInfo]:
         """Every page of the live version by number, blank and failed ones too."""

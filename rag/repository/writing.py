@@ -2,6 +2,7 @@
 
 The order of steps is what makes it safe (docs/adr/0007): a file is kept before a version names it,
 records are flushed before the manifest counts them, and they are deleted before it forgets them.
+What is packed of a record (docs/adr/0011) comes after it and goes before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from rag.errors import BackendError, InputError, NotFound, RagError, ShapeError
 from rag.filters import Condition, Filter
@@ -25,10 +28,11 @@ from rag.manifest import (
     Unchanged,
     page_record_id,
 )
+from rag.page_pack import PackedPage, PagePack, sync
 from rag.page_store import PageStore
 from rag.page_text import PageText
 from rag.ports import PageIndex
-from rag.types import Json, PageRecord, Principal, SparseVector
+from rag.types import Json, PageField, PageRecord, Principal, SparseVector
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +61,7 @@ class CollectionWriter:
         page_store: PageStore,
         index: PageIndex,
         lock: threading.RLock,
+        pack: PagePack,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         self.collection = collection
@@ -65,6 +70,7 @@ class CollectionWriter:
         self._page_store = page_store
         self._index = index
         self._lock = lock
+        self._pack = pack
         self._free_bytes = free_bytes
 
     # --- ingest ---------------------------------------------------------------------------------
@@ -115,7 +121,7 @@ class CollectionWriter:
             )
             if version.is_resumed:
                 # Records of a batch that was cut short; this time their pages may end otherwise.
-                self._index.delete(
+                self._delete_records(
                     Filter(
                         must=(Condition("version_id", "$eq", version.version_id),),
                         must_not=(Condition("page_number", "$in", tuple(version.recorded)),),
@@ -162,10 +168,13 @@ class CollectionWriter:
         with self._lock:
             if not self._manifest.takes_pages(version.version_id):
                 return
-            self._require_space(_size_bytes(records, rows))
+            self._require_space(_size_bytes(records, rows) + self._packed_bytes(records))
             if stamped:
+                # Never older than the index: `sync` compares nothing but ids.
+                self._pack.discard(numbers)
                 self._index.upsert(stamped)
                 self._index.flush()
+                self._pack_pages(stamped)
             self._manifest.record_pages(version.version_id, rows)
 
     # What a staged version holds so far: nobody else sees it, whoever fills it needs it.
@@ -293,6 +302,8 @@ class CollectionWriter:
         """Finish what was cut short: records of retired versions, files that nothing names."""
         with self._lock:
             self._sweep_retired(must_succeed=True)
+            if self._pack.is_stale:
+                sync(self._pack, self._index)
             self._page_store.clear_temporary()
             for digest in self._page_store.source_ids() - self._manifest.used_bytes():
                 self._page_store.release_source(digest)
@@ -301,7 +312,7 @@ class CollectionWriter:
         try:
             for version_id in self._manifest.retired(self.collection):
                 digest = self._manifest.version_bytes(version_id)
-                self._index.delete(_of_version(version_id))
+                self._delete_records(_of_version(version_id))
                 self._index.flush()
                 self._manifest.forget_version(version_id)
                 if digest is not None and not self._manifest.is_used(digest):
@@ -311,6 +322,35 @@ class CollectionWriter:
             if must_succeed:
                 raise
             _log.warning("retired versions could not be swept now", exc_info=True)
+
+    # --- records and what is packed of them -----------------------------------------------------
+    def _delete_records(self, where: Filter) -> None:
+        # Before the index, which alone knows the ids; what is packed without need does no harm.
+        self._pack.discard(self._index.ids(where))
+        self._index.delete(where)
+
+    def _pack_pages(self, records: Sequence[PageRecord]) -> None:
+        try:
+            self._pack.append([self._packed(record) for record in records])
+        except RagError:
+            # The index has the pages; `sweep`, or opening the pack, packs what is missing.
+            self._pack.is_stale = True
+            _log.warning("pages were indexed, but could not be packed now", exc_info=True)
+
+    def _packed(self, record: PageRecord) -> PackedPage:
+        patches = record.vectors.get(PageField.PATCHES)
+        fde = record.vectors.get(PageField.FDE)
+        assert not isinstance(patches, SparseVector)
+        assert not isinstance(fde, SparseVector)
+        if patches is None:
+            patches = np.zeros((0, self._pack.spec.dim), np.float32)
+        return PackedPage(record.record_id, patches, fde)
+
+    def _packed_bytes(self, records: Sequence[PageRecord]) -> int:
+        spec = self._pack.spec
+        return sum(
+            spec.page_bytes(len(record.vectors.get(PageField.PATCHES, ()))) for record in records
+        )
 
     # --- jobs -----------------------------------------------------------------------------------
     def start_job(self, kind: str) -> str:

@@ -201,7 +201,7 @@ def octavo(monkeypatch: pytest.MonkeyPatch) -> FakeOctavo:
         fake.commands.append(command)
         yield fake
 
-    def examine(settings: Any) -> Any:
+    def examine(settings: Any, *, tuning_fault: Any) -> Any:
         fake.settings = settings
         return fake.answers["doctor"]
 

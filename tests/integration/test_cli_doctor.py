@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from importlib.metadata import metadata
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from rag.apps.cli.app import run
+from rag.scoring import device, native
 from rag.settings import Settings
 
 Examined = Callable[..., tuple[int, dict[str, Any]]]
@@ -67,6 +69,54 @@ def test_each_reader_that_is_missing_comes_with_an_extra_that_exists(examined, m
     extras = metadata("octavo").get_all("Provides-Extra")
     for check in missing.values():
         assert set(re.findall(r"octavo\[(\w+)\]", check["next_step"])) <= set(extras)
+
+
+def test_the_native_kernels_in_use_are_named(examined, monkeypatch):
+    monkeypatch.setattr(native, "status", lambda: native.NativeStatus(True, "avx2, 8 threads"))
+    code, found = examined()
+    (check,) = (check for check in found["checks"] if check["name"] == "native kernels")
+    assert (check["ok"], check["detail"]) == (True, "in use: avx2, 8 threads")
+    assert (code, found["usable"]) == (0, True)
+
+
+def test_kernels_that_are_not_in_use_are_named_but_leave_it_usable(examined, monkeypatch):
+    status = native.NativeStatus(False, "not built; numpy does the same", "Run `make setup`.")
+    monkeypatch.setattr(native, "status", lambda: status)
+    code, found = examined()
+    assert (code, found["usable"]) == (0, True)
+    check = failing(found)["native kernels"]
+    assert "not in use: not built; numpy" in check["detail"]
+    assert check["next_step"] == "Run `make setup`."
+
+
+def scoring_device(found: dict[str, Any]) -> dict[str, Any]:
+    (check,) = (check for check in found["checks"] if check["name"] == "scoring device")
+    return check
+
+
+def test_the_device_that_scores_is_named_with_the_reason(examined, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(device, "_has_driver", lambda: True)
+    assert scoring_device(examined()[1])["detail"] == "cpu: torch is not installed"
+
+
+def test_a_gpu_that_scores_comes_with_what_pages_may_take_of_it(examined, monkeypatch):
+    choice = device.DeviceChoice("cuda", "a GPU, 5 of 9 bytes free")
+    monkeypatch.setattr("rag.apps.doctor.choose_device", lambda _: choice)
+    detail = scoring_device(examined()[1])["detail"]
+    assert detail.startswith("cuda: a GPU, 5 of 9 bytes free")
+    assert detail.endswith("within 80 % of what is free then")
+    monkeypatch.setenv("OCTAVO_RETRIEVAL__DEVICE_BYTES", "4000000")
+    assert scoring_device(examined()[1])["detail"].endswith("within 4,000,000 bytes")
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_makes_it_unusable(examined, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setenv("OCTAVO_RETRIEVAL__DEVICE", "cuda")
+    code, found = examined()
+    assert (code, found["usable"]) == (1, False)
+    assert "torch is not installed" in failing(found)["scoring device"]["detail"]
+    assert found["device"] == "cuda, which cannot be had"
 
 
 def test_the_key_of_a_server_is_never_printed(examined, monkeypatch, capsys):

@@ -402,3 +402,19 @@ def test_processes_end_with_the_one_that_asked(
 
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_wake_up_lost_to_ctrl_c_does_not_keep_the_processes_from_ending(pdf: Path) -> None:
+    pdf.write_bytes(make_pdf(["one page"]))
+    reader = IsolatedReader(RenderSettings(renderer="pypdfium2"))
+    reader.open(pdf)
+    not_empty = reader._pool._context.task_queue.not_empty
+    until(lambda: not_empty._waiters)
+    # What an interrupted notify leaves: a waiter that has been woken and is still in the list.
+    stale = threading.Lock()
+    stale.acquire()
+    not_empty._waiters.appendleft(stale)
+    closing = threading.Thread(target=reader.close, daemon=True)
+    closing.start()
+    closing.join(timeout=30)
+    assert not closing.is_alive()

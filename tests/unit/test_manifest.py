@@ -18,7 +18,7 @@ from rag.manifest import (
     Unchanged,
     page_record_id,
 )
-from rag.page_text import PageText
+from rag.page_text import PageText, VectorWords
 
 TEXT = PageText(
     ("Net", "sales"),
@@ -50,7 +50,7 @@ def page_row(version: StagedVersion, number: int, state=PageState.INDEXED) -> Pa
         if state is PageState.INDEXED
         else None,
         text=TEXT,
-        vector_words=np.array([0, 1, 1], np.int32),
+        vector_words=VectorWords(np.array([0, 1, 1], np.int32)),
     )
 
 
@@ -117,7 +117,7 @@ def test_what_pages_hold_comes_back_as_it_went_in(manifest):
     row = manifest.texts(version.version_id, [2, 99])[2]
     assert row.text.words == TEXT.words
     np.testing.assert_array_equal(row.text.boxes, TEXT.boxes)
-    np.testing.assert_array_equal(row.vector_words, [0, 1, 1])
+    np.testing.assert_array_equal(row.vector_words.words, [0, 1, 1])
 
 
 def test_pages_the_caller_has_are_not_read_again(manifest):

@@ -23,17 +23,20 @@ from rag.manifest import (
     Unchanged,
     page_record_id,
 )
+from rag.page_pack import PackSpec, Part, open_synced
 from rag.page_store import PageStore
-from rag.page_text import PageText
+from rag.page_text import PageText, VectorWords
 from rag.ports import IndexSpec
 from rag.repository import CollectionReader, CollectionWriter, Repository
+from rag.repository import repository as repository_module
 from rag.testing import MemoryIndex
 from rag.types import PageField, PageRecord, PageRef, Principal, RenderedPage
 
 OWNER = Principal.owner()
 ANN = Principal("ann", frozenset({"finance"}))
 BOB = Principal("bob")
-EVERYTHING = np.ones((1, 4), np.float32)
+DIM = 16
+EVERYTHING = np.ones((1, DIM), np.float32)
 
 
 class NoReader:
@@ -46,7 +49,7 @@ class World:
 
     def __init__(self, folder: Path, index: MemoryIndex | None = None) -> None:
         self.folder = folder
-        self.index = index or MemoryIndex(IndexSpec(dim=4, dense_dim=4, fde_size=8))
+        self.index = index or MemoryIndex(IndexSpec(dim=DIM, dense_dim=DIM, fde_size=8))
         self.free = 10**12
         self.open(lambda part: part)
 
@@ -54,10 +57,13 @@ class World:
         self.manifest = Manifest.in_folder(self.folder)
         self.page_store = PageStore(self.folder, NoReader())
         index = around(self.index)
+        spec = PackSpec(DIM, 8, "fingerprint")
+        self.pack, _ = open_synced(self.folder / "packed", spec, self.index)
         self.repository = Repository(
             around(self.manifest),
             around(self.page_store),
             lambda _: index,
+            lambda _: self.pack,
             free_bytes=lambda _: self.free,
         )
         self.manifest.ensure_collection("default", {})
@@ -113,15 +119,15 @@ def row(version: StagedVersion, number: int, state=PageState.INDEXED) -> PageRow
             np.zeros(2, np.float32),
             np.zeros(2, np.bool_),
         ),
-        vector_words=np.array([number], np.int32),
+        vector_words=VectorWords(np.array([number], np.int32)),
     )
 
 
 def record(version: StagedVersion, number: int) -> PageRecord:
-    vectors = np.full((1, 4), 1 / (1 + number), np.float32)
+    vectors = np.full((1, DIM), 1 / (1 + number), np.float32)
     return PageRecord(
         page_record_id(version.version_id, number),
-        {PageField.PATCHES: vectors},
+        {PageField.PATCHES: vectors, PageField.FDE: np.ones(8, np.float32)},
         {"readers": ["*"], "version_id": "forged", "language": "en"},
     )
 
@@ -156,7 +162,7 @@ def test_a_page_comes_back_with_its_words_and_its_image(world):
     version = world.ingest("a.pdf")
     page = world.reader().page("id-a.pdf", 2)
     assert page.text.words == (version.sha256[:6], "page2")
-    assert page.vector_words.tolist() == [2]
+    assert page.vector_words.words.tolist() == [2]
     assert (page.source, page.state, page.record_id) == (
         "a.pdf",
         PageState.INDEXED,
@@ -621,7 +627,7 @@ def test_a_batch_larger_than_the_room_for_it_is_refused_and_goes_on_later(world)
     version = writer.begin(world.folder / "a.pdf", incoming)
     large = PageRecord(
         page_record_id(version.version_id, 1),
-        {PageField.PATCHES: np.broadcast_to(np.float32(1), (20_000_000, 4))},
+        {PageField.PATCHES: np.broadcast_to(np.float32(1), (5_000_000, DIM))},
         {},
     )
     world.free = 1_000_000_000  # four times 320 MB are wanted
@@ -694,7 +700,7 @@ class ForgetfulIndex(MemoryIndex):
     """What was not flushed is lost at a crash, or kept: a store promises neither."""
 
     def __init__(self, *, loses_unflushed: bool) -> None:
-        super().__init__(IndexSpec(dim=4, dense_dim=4, fde_size=8))
+        super().__init__(IndexSpec(dim=DIM, dense_dim=DIM, fde_size=8))
         self._durable: dict[str, PageRecord] = {}
         self._loses_unflushed = loses_unflushed
 
@@ -809,3 +815,78 @@ def test_a_crash_at_any_step_loses_nothing_and_shows_nothing_half(
     else:
         pytest.fail("the operation never came to its end")
     assert n_steps >= {"ingest": 17, "replace": 20, "delete": 5, "refuse": 5}[operation]
+
+
+# --- packed pages -------------------------------------------------------------------------------
+class ClearedByAnother(dict):
+    """Emptied by another thread as soon as something is put into it."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        self.clear()
+
+
+def test_what_another_thread_forgets_of_packed_places_is_found_all_the_same(world):
+    world.ingest("a.pdf")
+    view = world.pack.view()
+    snapshot = world.reader()._snapshot()
+    snapshot._packed[view] = ClearedByAnother()
+    among, missing = snapshot.packed_places(view, None, lambda _: True)
+    assert ([view.ids[i] for i in among], missing) == (list(view.ids), ())
+
+
+def fail_to_sync(monkeypatch, error: Exception) -> list[int]:
+    """One element for every time that a search tries."""
+    tries = []
+
+    def failing(*_):
+        tries.append(1)
+        raise error
+
+    monkeypatch.setattr(repository_module, "sync", failing)
+    return tries
+
+
+@pytest.mark.parametrize("error", [BackendError("disk full"), ShapeError("a row of zeros")])
+def test_a_search_goes_on_where_pages_cannot_be_packed(world, monkeypatch, caplog, error):
+    world.ingest("a.pdf")
+    fail_to_sync(monkeypatch, error)
+    world.pack.set_aside(world.reader().ids()[:1])
+    packed = world.reader().packed()
+    assert (len(packed.among), len(packed.missing)) == (2, 1)
+    assert "could not be mended" in caplog.text
+
+
+def test_packing_that_failed_is_left_alone_by_searches_for_a_while_and_by_writers_never(
+    world, monkeypatch
+):
+    world.ingest("a.pdf")
+    world.pack.set_aside(world.reader().ids()[:1])
+    with monkeypatch.context() as patched:
+        tries = fail_to_sync(patched, BackendError("disk full"))
+        for _ in range(3):
+            world.reader().packed()
+        world.reader().mend_packed(world.reader().ids()[1:2])
+        assert (len(tries), len(world.pack)) == (1, 1)
+        patched.setattr(repository_module, "_MEND_AGAIN_S", 0.0)
+        world.reader().packed()
+        assert len(tries) == 2
+    assert len(world.reader().packed().missing) == 2
+    world.writer().sweep()
+    assert world.reader().packed().missing == ()
+
+
+def test_damaged_vectors_come_from_the_index_and_are_packed_anew(world, caplog):
+    world.ingest("a.pdf")
+    ids = world.reader().ids()
+    sound = world.index.vectors(ids, PageField.PATCHES)
+    state = world.pack._state
+    rows = np.ones((1, DIM * 2), np.uint8)
+    state.files.write(Part.FP16, int(state.table["first_row"][state.index_of[ids[0]]]), rows)
+    for _ in range(2):
+        found = world.reader().vectors(ids, PageField.PATCHES)
+        for record_id in ids:
+            np.testing.assert_allclose(found[record_id], sound[record_id], rtol=1e-3)
+    assert caplog.text.count(f"packed anew: {ids[0]}") == 1
+    assert world.pack.verify().damaged == ()
+    assert world.pack.ids() == set(ids)

@@ -1,6 +1,7 @@
 """The read path on a small world with exact arithmetic: hashed words as vectors, all in memory."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from ingestion.store import store_batch
 from ingestion.text import document_view
 from rag.errors import InputError, NotFound
 from rag.manifest import DocumentState, Incoming, Manifest
+from rag.page_pack import PackSpec, open_synced
 from rag.page_store import PageStore
 from rag.page_text import PageText
+from rag.patch_search import PatchSearch
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, IndexSpec, ScannedPage
 from rag.repository import Repository
 from rag.retrieve import Mode, Retriever, SearchRequest
@@ -22,7 +25,8 @@ from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.scoring.maxsim import maxsim
 from rag.settings import RetrievalSettings
 from rag.testing import MemoryIndex
-from rag.types import MultiVector, PageRef, Principal
+from rag.types import MultiVector, Notice, PageRef, Principal
+from rag.wiring import packed_search
 
 DIM = 16
 OWNER = Principal.owner()
@@ -85,9 +89,16 @@ class World:
         self.documents = documents
         encoder = WordHasher()
         fde = FdeEncoder(FdeSpec(DIM, repetitions=8, simhash_bits=3, projection_dim=8, seed=1))
-        index = MemoryIndex(IndexSpec(DIM, DIM, fde.spec.fde_size))
+        index = self.index = MemoryIndex(IndexSpec(DIM, DIM, fde.spec.fde_size))
+        self.pack, _ = open_synced(
+            folder / "packed", PackSpec(DIM, fde.spec.fde_size, fde.fingerprint), index
+        )
+        self.fde = fde
         self.repository = Repository(
-            Manifest.in_folder(folder), PageStore(folder, None), lambda _: index
+            Manifest.in_folder(folder),
+            PageStore(folder, None),
+            lambda _: index,
+            pack_for=lambda _: self.pack,
         )
         self.repository.ensure_collection("c", {})
         writer = self.repository.writer(OWNER, "c")
@@ -116,7 +127,11 @@ class World:
             features, priors = document_view(f"{name}.pdf", "", texts)
             writer.publish(version, state=DocumentState.INDEXED, features=features, priors=priors)
         self.reader = self.repository.reader(OWNER, "c")
-        self.retriever = Retriever(encoder, fde, RetrievalSettings(**retrieval))
+        self.retriever = self.retriever_with(**retrieval)
+
+    def retriever_with(self, **retrieval):
+        settings = RetrievalSettings(**retrieval)
+        return Retriever(WordHasher(), PatchSearch(packed_search(self.fde, settings)), settings)
 
     def pages(self):
         return {
@@ -171,11 +186,10 @@ def test_visual_search_over_everything_is_exact_maxsim(tmp_path_factory, first, 
 @pytest.mark.parametrize("mode", Mode)
 def test_with_every_page_a_candidate_the_cascade_equals_the_scan(mode, world):
     everything = world.found("dividend of the tide", mode=mode)
-    staged = Retriever(
-        WordHasher(),
-        world.retriever._fde,
-        RetrievalSettings(scan_pages=0, candidates=50, leg_candidates=50),
-    ).search(world.reader, SearchRequest("dividend of the tide", top_k=50, mode=mode))
+    retriever = world.retriever_with(scan_pages=0, candidates=50, leg_candidates=50)
+    staged = retriever.search(
+        world.reader, SearchRequest("dividend of the tide", top_k=50, mode=mode)
+    )
     assert [(hit.ref, hit.score) for hit in everything] == [
         (hit.ref, pytest.approx(hit.score, abs=1e-5)) for hit in staged.hits
     ]
@@ -237,11 +251,41 @@ def test_what_somebody_may_not_read_is_not_found(world):
 
 
 def test_every_stage_reports_its_time_and_candidates(world):
-    retriever = Retriever(WordHasher(), world.retriever._fde, RetrievalSettings(scan_pages=0))
+    retriever = world.retriever_with(scan_pages=0)
     result = retriever.search(world.reader, SearchRequest("dividend", top_k=3))
     names = [stage.name for stage in result.stages]
-    assert names == ["encode", "legs", "fde", "documents", "score", "fusion", "highlight"]
+    assert names == [
+        "encode",
+        "legs",
+        "int8",
+        "rescore",
+        "documents",
+        "score",
+        "fusion",
+        "exact",
+        "highlight",
+    ]
     assert all(stage.ms >= 0 for stage in result.stages)
+
+
+class Warned:
+    """A cascade that has something to say."""
+
+    notice = Notice("pages_not_on_device", "searched on the CPU")
+
+    def __init__(self, cascade):
+        self.cascade = cascade
+
+    def search(self, query, pages, **options):
+        return replace(self.cascade.search(query, pages, **options), warnings=(self.notice,))
+
+
+def test_what_the_search_of_packed_pages_warns_of_reaches_the_result(world):
+    chosen = RetrievalSettings(scan_pages=0)
+    retriever = Retriever(
+        WordHasher(), PatchSearch(Warned(packed_search(world.fde, chosen))), chosen
+    )
+    assert Warned.notice in retriever.search(world.reader, SearchRequest("dividend")).warnings
 
 
 def test_boxes_and_snippet_show_the_words_of_the_question(world):
@@ -253,7 +297,7 @@ def test_boxes_and_snippet_show_the_words_of_the_question(world):
 
 
 def test_rrf_ranks_the_same_best_page(world):
-    retriever = Retriever(WordHasher(), world.retriever._fde, RetrievalSettings(fusion="rrf"))
+    retriever = world.retriever_with(fusion="rrf")
     result = retriever.search(world.reader, SearchRequest("turbine power", top_k=1))
     assert result.hits[0].ref == PageRef("south", 2)
     assert 0 < result.hits[0].score_normalized <= 1
@@ -276,3 +320,20 @@ def test_an_empty_collection_answers_with_no_page(tmp_path):
 def test_zero_pages_cannot_be_asked_for(world):
     with pytest.raises(InputError, match="top_k"):
         world.found("dividend", top_k=0)
+
+
+@pytest.mark.parametrize("part", ["int8", "fp16"])
+def test_pages_damaged_on_the_disk_are_found_with_the_same_scores_and_named(tmp_path, part):
+    world = World(
+        tmp_path, {"a": [["tide", "power"], ["storm"]], "b": [["staff", "tide"]]}, scan_pages=0
+    )
+    request = SearchRequest("tide power", mode=Mode.VISUAL)
+    before = world.retriever.search(world.reader, request)
+    world.pack.close()
+    file = tmp_path / "packed" / f"{part}-1.rows"
+    file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
+    world.pack, _ = open_synced(tmp_path / "packed", world.pack.spec, world.index)
+    after = world.retriever.search(world.reader, request)
+    assert [(h.ref, h.score) for h in after.hits] == [(h.ref, h.score) for h in before.hits]
+    assert [each.code for each in before.warnings] == []
+    assert [each.code for each in after.warnings] == ["pages_packed_anew"]

@@ -76,3 +76,7 @@ def test_a_key_of_a_file_that_is_no_setting_is_refused_with_the_nearest(tmp_path
     assert error.next_step == "Did you mean retrieval.top_k?"
     file.write_text("retrieval = 3\n")
     assert "setting retrieval: " in refused(file).message
+
+
+def test_the_variable_that_chooses_the_kernels_is_no_setting():
+    assert load_settings(environ={"OCTAVO_NATIVE": "off"}) == load_settings(environ={})

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from rag.apps.cli import evaluate, exit_codes, look, output, read, write
+from rag.apps.cli import estimate, evaluate, exit_codes, look, output, read, tune, write
 from rag.errors import RagError
 
 app = typer.Typer(
@@ -43,7 +43,7 @@ def root(
         context.get_help()  # rich prints it
 
 
-for family in (write, read, look, evaluate):
+for family in (write, read, look, estimate, tune, evaluate):
     family.register(app)
 
 
@@ -76,18 +76,18 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
         return error.exit_code
     except RagError as error:
         if interrupts.seen:
-            return _interrupted(as_json)
+            return _interrupted(arguments)
         output.error(error.as_dict(), as_json=as_json)
         return exit_codes.FAILED
     except KeyboardInterrupt:
-        return _interrupted(as_json)
+        return _interrupted(arguments)
     except BrokenPipeError:
         # Whoever read stdout has seen enough; point it away so that the exit stays silent too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.FAILED
     except Exception as error:  # the last resort: one line for people, the traceback on request
         if interrupts.seen:
-            return _interrupted(as_json)
+            return _interrupted(arguments)
         # A fault of ours, said in one line like any other.
         if os.environ.get("OCTAVO_TRACEBACK"):
             raise
@@ -101,7 +101,7 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
         )
         return exit_codes.FAILED
     if ended == exit_codes.INTERRUPTED:
-        return _interrupted(as_json)
+        return _interrupted(arguments)
     return ended if isinstance(ended, int) else exit_codes.DONE
 
 
@@ -129,20 +129,26 @@ class _Interrupts:
         signal.default_int_handler(number, frame)
 
 
-def _interrupted(as_json: bool) -> int:
+def _interrupted(arguments: Sequence[str]) -> int:
     output.error(
         {
             "code": "interrupted",
             "message": "interrupted",
-            "next_step": "What was reported done stays; the same command goes on from there.",
+            "next_step": "Nothing was kept; the same command measures from the start."
+            if _command(arguments) == "tune"
+            else "What was reported done stays; the same command goes on from there.",
         },
-        as_json=as_json,
+        as_json="--json" in arguments,
     )
     return exit_codes.INTERRUPTED
 
 
 def _help(arguments: Sequence[str]) -> str:
+    command = _command(arguments)
+    return f"See octavo {command} --help." if command else "See octavo --help."
+
+
+def _command(arguments: Sequence[str]) -> str | None:
     known = {command.name for command in app.registered_commands}
     known |= {group.name for group in app.registered_groups}
-    command = next((word for word in arguments if word in known), None)
-    return f"See octavo {command} --help." if command else "See octavo --help."
+    return next((word for word in arguments if word in known), None)

@@ -98,7 +98,11 @@ def run(
                 search,
                 out_dir=out,
                 scope=scope.value,
-                config={**_what_could_matter(settings), "mode": mode.value, "exact": exact},
+                config={
+                    **_what_could_matter(settings, collection),
+                    "mode": mode.value,
+                    "exact": exact,
+                },
                 encoder=totals["encoder"],
                 progress=lambda done, whole: progress.update(task, completed=done, total=whole),
                 history_dir=history,
@@ -167,9 +171,15 @@ def _documents(doc: str | None, scope: Scope) -> list[str] | None:
     return [doc] if scope is Scope.DOCUMENT and doc is not None else None
 
 
-def _what_could_matter(settings: Settings) -> dict[str, Any]:
-    """The settings that can change what is found; where the index lies cannot."""
-    return settings.model_dump(mode="json", exclude={"store"})
+def _what_could_matter(settings: Settings, collection: str) -> dict[str, Any]:
+    """The settings that can change what is found, tuned ones among them; where the index lies
+    cannot.
+    """
+    from rag.tuned import read_tuning, tuning_path, with_tuning
+
+    tuning = read_tuning(tuning_path(settings.store.data_dir, collection))
+    used = settings.model_copy(update={"retrieval": with_tuning(settings.retrieval, tuning)})
+    return used.model_dump(mode="json", exclude={"store"})
 
 
 def _ask_all(

@@ -89,14 +89,39 @@ def status(common: Common) -> None:
 
 def doctor(common: Common) -> int:
     from rag.apps.doctor import examine
+    from rag.errors import ConfigError
+    from rag.manifest import require_collection_name
 
     settings = common.settings()
-    result = examine(settings)
+    require_collection_name(common.collection)
+    tuned, fault = None, None
+    try:
+        tuned = _tuned(settings, common.collection)
+    except ConfigError as error:
+        fault = error
+    result = examine(settings, tuning_fault=fault)
+    if tuned is not None:
+        result = {**result, "tuned": tuned}
     if common.as_json:
         output.emit(result)
     else:
         report.examination(result, changed=_changed(settings))
     return exit_codes.DONE if result["usable"] else exit_codes.FAILED
+
+
+def _tuned(settings: Settings, collection: str) -> Json | None:
+    """What `octavo tune` chose for the collection, and what of it is used."""
+    from rag.tuned import read_tuning, tuning_path, with_tuning
+
+    tuning = read_tuning(tuning_path(settings.store.data_dir, collection))
+    if tuning is None:
+        return None
+    used = with_tuning(settings.retrieval, tuning)
+    return {
+        "collection": collection,
+        **tuning.tuning.model_dump(),
+        "used": {name: getattr(used, name) for name in type(tuning.retrieval).model_fields},
+    }
 
 
 def _print(result: Json, for_people: Callable[[Json], None], common: Common) -> None:

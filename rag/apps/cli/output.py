@@ -112,7 +112,7 @@ def _lines(facts: Mapping[str, Any], *, indent: int) -> Iterable[str]:
                 yield f"{'':{indent + 2}}- {inner[0].strip()}" if inner else f"{'':{indent + 2}}-"
                 yield from inner[1:]
         else:
-            shown = _size(value) if key.endswith("_bytes") and value else _plain(value)
+            shown = size(value) if key.endswith("_bytes") and value else _plain(value)
             yield f"{'':{indent}}{name:<{width}}  {shown}"
 
 
@@ -121,7 +121,7 @@ def _name(key: str) -> str:
     return clean(key if "." in key else key.removesuffix("_bytes").replace("_", " "))
 
 
-def _size(size_bytes: float) -> str:
+def size(size_bytes: float) -> str:
     for unit in ("bytes", "kB", "MB"):
         if size_bytes < 1000:
             return f"{size_bytes:.3g} {unit}"

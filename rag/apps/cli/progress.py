@@ -11,6 +11,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -62,3 +63,15 @@ def reporting(
             on_document(event)
 
     return on_event
+
+
+def counting(progress: Progress) -> Callable[[str, int, int], None]:
+    """A handler of `(what, done, whole)`: a bar for each `what`, in the order they begin."""
+    tasks: dict[str, TaskID] = {}
+
+    def report(what: str, done: int, whole: int) -> None:
+        if what not in tasks:
+            tasks[what] = progress.add_task(what, total=whole)
+        progress.update(tasks[what], completed=done, total=whole)
+
+    return report

@@ -53,7 +53,7 @@ def ingest(
         "readers": readers or None,
         "force": force,
         "dry_run": dry_run,
-        "password": None if password_file is None else _first_line(password_file),
+        "password": None if password_file is None else first_line(password_file),
     }
     with opened(common.settings(), "ingest") as octavo, progress_bar("pages") as progress:
         # On one terminal the lines go above the bar, which only the bar's own console can do.
@@ -85,7 +85,7 @@ def rm(
     return exit_codes.FAILED if any(result["left"].values()) else exit_codes.DONE
 
 
-def _first_line(path: Path) -> str:
+def first_line(path: Path) -> str:
     from rag.errors import InputError
 
     try:
