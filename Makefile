@@ -31,12 +31,10 @@ test: setup ## What CI runs: format, lint, types, layers, tests
 	@echo "== tests: pytest"
 	@$(BIN)/pytest -m "not nightly" -rs
 
-test-torch: ## The tests of GPU scoring, on CPU tensors, in an environment with torch
+test-torch: ## The tests of vision models and GPU scoring, on the CPU, in an environment with torch
 	@sh scripts/setup_torch.sh
 	@echo "== tests with torch: pytest"
-	@TRITON_INTERPRET=1 .venv-torch/bin/python -m pytest -rs \
-		tests/model/test_maxsim_torch.py tests/model/test_device_scan.py \
-		tests/model/test_gpu_check.py
+	@TRITON_INTERPRET=1 .venv-torch/bin/python -m pytest -m "not nightly" -rs tests/model tests/vision
 
 nightly: setup ## The tests that take longer than a commit may wait
 	@$(BIN)/pytest -m nightly -rs

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from ingestion.text import lexical_fields
 from rag.errors import ConfigError
 from rag.geometry import FloatArray
@@ -15,7 +18,8 @@ from rag.ports import EncodedPage, PageEncoder, PageInput, ScannedPage
 from rag.scoring.fde import FdeEncoder
 from rag.scoring.pool import page_pooling
 from rag.settings import PoolingSettings
-from rag.types import PageField, PageRecord, PageRef, SparseVector
+from rag.types import MultiVector, PageField, PageRecord, PageRef, SparseVector
+from rag.vector_boxes import VectorBoxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +29,13 @@ class EmbeddedPage:
     Attributes:
         n_left_out: vectors beyond what one record can hold, counted as the encoder made them; their
             words are found by words alone.
+        vector_words, vector_boxes: the words or the places its stored vectors stand for.
     """
 
     page: ScannedPage
     record: PageRecord | None
     vector_words: VectorWords | None
+    vector_boxes: VectorBoxes | None = None
     n_left_out: int = 0
 
 
@@ -39,6 +45,7 @@ class _Kept:
 
     vectors: FloatArray
     words: VectorWords | None
+    boxes: VectorBoxes | None
     n_left_out: int
 
 
@@ -100,6 +107,7 @@ class Embedder:
                 page=page,
                 record=PageRecord(page_record_id(version_id, page.page_number), fields, {}),
                 vector_words=rows.words,
+                vector_boxes=rows.boxes,
                 n_left_out=rows.n_left_out,
             )
         return [made.get(page.page_number) or EmbeddedPage(page, None, None) for page in pages]
@@ -112,6 +120,7 @@ class Embedder:
             return _Kept(
                 vectors[:most],
                 None if words is None else VectorWords(words[:most]),
+                None if words is not None else _boxes(page.patches, slice(most)),
                 max(0, len(vectors) - most),
             )
         pooled = self._pool(page.patches)
@@ -119,5 +128,17 @@ class Embedder:
         return _Kept(
             pooled.vectors[:most],
             None if words is None else VectorWords(words[fits], pooled.cluster_of[fits]),
+            None if words is not None else _boxes(page.patches, fits, rows=pooled.cluster_of[fits]),
             int((~fits).sum()),
         )
+
+
+def _boxes(
+    patches: MultiVector,
+    kept: slice | npt.NDArray[np.bool_],
+    *,
+    rows: npt.NDArray[np.int32] | None = None,
+) -> VectorBoxes | None:
+    if patches.boxes is None or patches.kinds is None:
+        return None
+    return VectorBoxes(patches.boxes[kept], patches.kinds[kept], rows)

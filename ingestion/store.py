@@ -37,4 +37,5 @@ def _row(embedded: EmbeddedPage) -> PageRow:
         record_id=embedded.record.record_id if embedded.record else None,
         text=page.text,
         vector_words=embedded.vector_words,
+        vector_boxes=embedded.vector_boxes,
     )

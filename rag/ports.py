@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from rag.filters import Filter
 from rag.geometry import FloatArray
@@ -105,18 +106,35 @@ class PageInput:
 
 @dataclass(frozen=True)
 class EncodedPage:
-    """A page as vectors; every part is empty (0 rows) for a page the encoder sees nothing on."""
+    """A page as vectors; every part is empty (0 rows) for a page the encoder sees nothing on.
 
-    patches: MultiVector  # (n, dim) unit rows, with boxes
-    patch_words: npt.NDArray[np.int32] | None  # (n,) word of the page's text each row stands for
-    dense: FloatArray  # (n_windows, dense_dim) unit rows
-    headings: MultiVector  # (n, dim) unit rows, with boxes
+    Attributes:
+        patches: (n, dim) unit rows, with boxes and kinds.
+        patch_words: (n,) word of the page's text each row stands for; None for an encoder that
+            looks at pixels, whose rows stand for their boxes.
+        dense: (n_windows, dense_dim) unit rows.
+        headings: (n, dim) unit rows, with boxes.
+    """
+
+    patches: MultiVector
+    patch_words: npt.NDArray[np.int32] | None
+    dense: FloatArray
+    headings: MultiVector
 
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    tokens: MultiVector  # (n_query, dim) unit rows
-    dense: FloatArray  # (dense_dim,) unit
+    """A query as vectors.
+
+    Attributes:
+        tokens: (n_query, dim) unit rows; an image's rows have boxes in its own pixels.
+        dense: (dense_dim,) unit.
+        labels: what each row of `tokens` stands for, for people; empty where nobody knows.
+    """
+
+    tokens: MultiVector
+    dense: FloatArray
+    labels: tuple[str, ...] = ()
 
 
 class PageEncoder(Protocol):
@@ -130,8 +148,13 @@ class PageEncoder(Protocol):
 
     def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]: ...
 
-    def encode_query(self, text: str) -> EncodedQuery:
-        """Raises InputError for a question without any word."""
+    def encode_query(self, text: str, *, image: Image.Image | None = None) -> EncodedQuery:
+        """A query of words, of an image (`text` is empty), or of both together.
+
+        Raises:
+            InputError: `empty_query`, neither word nor image; `query_not_supported`, an image where
+                the model reads none, or both where it reads one at a time.
+        """
         ...
 
     def close(self) -> None: ...

@@ -44,11 +44,60 @@ class RenderSettings(Section):
 
 
 class EncoderSettings(Section):
-    name: Literal["words"] = Field("words", description="Which encoder makes the vectors.")
+    """Who makes the vectors. `words` needs nothing else; the others want `model`."""
+
+    name: Literal["words", "colpali", "dense", "remote"] = Field(
+        "words", description="Which encoder makes the vectors."
+    )
+    model: str | None = Field(
+        None, description="Model id on the hub, or a folder with its files (not for words)."
+    )
+    revision: str | None = Field(
+        None, description="Commit of the model on the hub; None takes what is in the cache."
+    )
     weights: Path | None = Field(
-        None, description="Folder with model.safetensors and tokenizer.json; None looks around."
+        None,
+        description="For words: folder with model.safetensors and tokenizer.json; None looks "
+        "around.",
     )
     threads: int = Field(2, ge=1, le=256, description="Threads the encoder may use.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where colpali and dense run; auto takes cuda where torch sees one."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Of weights and activations; auto is bfloat16 on cuda, else float32."
+    )
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = Field(
+        "auto", description="Attention kernel; auto takes flash_attention_2 where it is installed."
+    )
+    batch_size: int | None = Field(
+        None, ge=1, le=1024, description="Pages a forward pass; None finds what fits the memory."
+    )
+    max_patches: int | None = Field(
+        None, ge=16, le=16384, description="Visual tokens of a page at most, where a model allows."
+    )
+    dim: int | None = Field(
+        None, ge=16, le=8192, description="For dense: keep this many dimensions (MRL); None all."
+    )
+    instruction: str | None = Field(
+        None, description="For dense: what a query asks for; None is the model's own."
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run code that lives with the weights; wants `revision`."
+    )
+    url: str | None = Field(None, description="For remote: address of the server.")
+    api: Literal["pooling", "embeddings"] = Field(
+        "pooling", description="For remote: token vectors (vLLM), or one vector (OpenAI)."
+    )
+    api_key: SecretStr | None = Field(None, description="For remote: bearer key of the server.")
+    timeout_s: float = Field(60.0, gt=0, description="For remote: time one request may take.")
+    retry_s: float = Field(
+        120.0, ge=0, description="For remote: time that tries of one request may take together."
+    )
+    requests: int = Field(4, ge=1, le=256, description="For remote: requests under way at a time.")
+    restarts: int = Field(
+        3, ge=0, le=100, description="Times one ingest starts a crashed encoder process again."
+    )
 
 
 class FdeSettings(Section):

@@ -65,6 +65,8 @@ def load_encoder(chosen: EncoderSettings) -> PageEncoder:
     match chosen.name:
         case "words":
             return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
+        case "colpali" | "dense" | "remote":
+            raise ConfigError(f"the {chosen.name} encoder is not part of this version")
         case other:
             assert_never(other)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from rag.encoders.minilm import DIM as MODEL_DIM
 from rag.encoders.minilm import MiniLm
@@ -105,7 +106,14 @@ class WordsEncoder:
             )
         ]
 
-    def encode_query(self, text: str) -> EncodedQuery:
+    def encode_query(self, text: str, *, image: Image.Image | None = None) -> EncodedQuery:
+        if image is not None:
+            raise InputError(
+                "the words encoder cannot read an image as a query",
+                code="query_not_supported",
+                next_step="Ask in words, or use a collection made by a vision encoder: "
+                "--encoder colpali.",
+            )
         cut = self._cut(text.split())
         if not cut.piece_ids or not any(map(str.isalnum, text)):
             raise InputError(
@@ -115,11 +123,15 @@ class WordsEncoder:
             )
         hidden = self._model.encode([cut.piece_ids[start:end] for start, end in cut.windows])
         rows = cut.stitch(hidden)
-        vectors, _ = self._word_vectors(cut, rows)
+        vectors, words = self._word_vectors(cut, rows)
+        labels = tuple(cut.words[word] for word in words)
         if not len(vectors):  # nothing but function words: then they are the question
             vectors = _unit(rows @ self._projection)
+            labels = tuple(cut.words[word] for word in cut.word_of)
         return EncodedQuery(
-            tokens=MultiVector(vectors), dense=_unit(rows.mean(axis=0, keepdims=True))[0]
+            tokens=MultiVector(vectors),
+            dense=_unit(rows.mean(axis=0, keepdims=True))[0],
+            labels=labels,
         )
 
     def close(self) -> None:

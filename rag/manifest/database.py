@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, insert, make_url, select
+from sqlalchemy import Connection, create_engine, event, insert, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from rag.errors import BackendError, ConfigError, IndexMismatch
@@ -56,6 +56,8 @@ class Database:
                 connection.execute(
                     insert(schema.about).values(key="schema", value=str(schema.SCHEMA_VERSION))
                 )
+            elif held == "1":
+                _upgrade_from_1(connection)
             elif held != str(schema.SCHEMA_VERSION):
                 raise IndexMismatch(
                     f"the manifest has schema {held}, this program reads {schema.SCHEMA_VERSION}",
@@ -73,6 +75,17 @@ class Database:
         """One transaction that no other writer comes between; durable when it is left."""
         with _translated(), self._writing_engine.begin() as connection:
             yield connection
+
+
+def _upgrade_from_1(connection: Connection) -> None:
+    for table, column in schema.ADDED_SINCE_1:
+        kind = schema.tables.tables[table].c[column].type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    connection.execute(
+        update(schema.about)
+        .where(schema.about.c.key == "schema")
+        .values(value=str(schema.SCHEMA_VERSION))
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -21,6 +21,7 @@ from rag.manifest.rows import (
 from rag.manifest.schema import collections, documents, jobs, page_texts, pages, versions
 from rag.page_text import PageText, VectorWords
 from rag.types import Json
+from rag.vector_boxes import VectorBoxes
 
 _T = TypeVar("_T")
 _IN_AT_ONCE = 500  # values of one IN list; SQLite takes 32,766 parameters, older ones 999
@@ -115,14 +116,20 @@ class ManifestReading(Database):
         found: dict[int, TextRow] = {}
         with self._reading() as connection:
             for some in _batches(list(page_numbers)):
-                for number, words, vector_words in connection.execute(
-                    select(page_texts.c.page_number, page_texts.c.words, page_texts.c.vector_words)
+                for number, words, vector_words, vector_boxes in connection.execute(
+                    select(
+                        page_texts.c.page_number,
+                        page_texts.c.words,
+                        page_texts.c.vector_words,
+                        page_texts.c.vector_boxes,
+                    )
                     .where(page_texts.c.version_id == version_id)
                     .where(page_texts.c.page_number.in_(some))
                 ):
                     found[number] = TextRow(
                         PageText.from_bytes(words),
                         None if vector_words is None else VectorWords.from_bytes(vector_words),
+                        None if vector_boxes is None else VectorBoxes.from_bytes(vector_boxes),
                     )
         return found
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from rag.page_text import PageText, VectorWords
 from rag.types import Json
+from rag.vector_boxes import VectorBoxes
 
 _RECORDS = uuid.UUID("6f63746f-7661-5f70-a765-5f7265636f72")
 
@@ -92,6 +93,7 @@ class PageRow:
         content_hash: equal pages, equal hash.
         record_id: its record in the index; None for a page that has none.
         vector_words: which words of `text` the patch vectors stand for.
+        vector_boxes: where they look, if they stand for no words.
     """
 
     page_number: int
@@ -104,6 +106,7 @@ class PageRow:
     record_id: str | None = None
     text: PageText = field(default_factory=PageText.empty)
     vector_words: VectorWords | None = None
+    vector_boxes: VectorBoxes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,11 @@ class PageInfo:
 
 @dataclass(frozen=True, eq=False)
 class TextRow:
-    """The words of a page, and which of them its patch vectors stand for."""
+    """The words of a page, and which of them or which boxes its patch vectors stand for."""
 
     text: PageText
     vector_words: VectorWords | None
+    vector_boxes: VectorBoxes | None
 
 
 @dataclass(frozen=True)

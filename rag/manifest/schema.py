@@ -16,7 +16,9 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What a manifest of version 1 lacks: (table, column), all of them nullable.
+ADDED_SINCE_1 = (("collections", "folder"), ("page_texts", "vector_boxes"))
 
 tables = MetaData()
 _json = JSON(none_as_null=True)
@@ -35,6 +37,7 @@ collections = Table(
     Column("identity", _json, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("folder", String),  # of its index; null is the collection's name
 )
 
 versions = Table(
@@ -101,6 +104,7 @@ page_texts = Table(
     Column("page_number", Integer, primary_key=True),
     Column("words", LargeBinary, nullable=False),
     Column("vector_words", LargeBinary),
+    Column("vector_boxes", LargeBinary),
 )
 
 jobs = Table(

@@ -228,6 +228,9 @@ class Manifest(ManifestReading):
                         "vector_words": None
                         if row.vector_words is None
                         else row.vector_words.to_bytes(),
+                        "vector_boxes": None
+                        if row.vector_boxes is None
+                        else row.vector_boxes.to_bytes(),
                     }
                     for row in rows
                 ],

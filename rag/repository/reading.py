@@ -287,6 +287,7 @@ class CollectionReader:
                     record_id=info.record_id,
                     text=row.text,
                     vector_words=row.vector_words,
+                    vector_boxes=row.vector_boxes,
                 )
         return found
 

@@ -14,6 +14,7 @@ from rag.page_pack import PackView
 from rag.page_text import PageText, VectorWords
 from rag.scoring.packed import IntArray
 from rag.types import Json, PageRef
+from rag.vector_boxes import VectorBoxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class StoredPage:
         reason: why a failed page failed.
         record_id: None for a page that is not in the index.
         vector_words: which words of `text` the patch vectors stand for.
+        vector_boxes: where they look, if they stand for no words.
     """
 
     ref: PageRef
@@ -59,6 +61,7 @@ class StoredPage:
     record_id: str | None
     text: PageText
     vector_words: VectorWords | None
+    vector_boxes: VectorBoxes | None
 
 
 @dataclass(frozen=True)

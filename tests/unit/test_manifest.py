@@ -1,5 +1,6 @@
 """The manifest's version protocol, and what it refuses."""
 
+import contextlib
 import dataclasses
 import sqlite3
 import threading
@@ -19,6 +20,8 @@ from rag.manifest import (
     page_record_id,
 )
 from rag.page_text import PageText, VectorWords
+from rag.types import VectorKind
+from rag.vector_boxes import VectorBoxes
 
 TEXT = PageText(
     ("Net", "sales"),
@@ -369,3 +372,36 @@ def test_a_record_id_is_the_same_every_time_and_another_for_every_page():
     ids = {page_record_id(version, page) for version in ("v1", "v2") for page in (1, 2, 11)}
     assert len(ids) == 6
     assert page_record_id("v1", 1) in ids
+
+
+def test_boxes_of_vectors_come_back_as_they_were_stored(manifest):
+    version = begin(manifest)
+    boxes = VectorBoxes(
+        np.array([[0, 0, 0, 0], [0, 0, 50, 50], [50, 0, 100, 50]], np.float32),
+        np.array([VectorKind.SPECIAL, VectorKind.PATCH, VectorKind.PATCH], np.uint8),
+        np.array([0, 1, 1], np.int32),
+    )
+    row = dataclasses.replace(page_row(version, 1), vector_words=None, vector_boxes=boxes)
+    manifest.record_pages(version.version_id, [row])
+    found = manifest.texts(version.version_id, [1])[1]
+    assert found.vector_words is None
+    np.testing.assert_array_equal(found.vector_boxes.boxes, boxes.boxes)
+    np.testing.assert_array_equal(found.vector_boxes.kinds, boxes.kinds)
+    np.testing.assert_array_equal(found.vector_boxes.rows, boxes.rows)
+
+
+def test_a_manifest_of_the_first_schema_is_brought_up_to_date(tmp_path):
+    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
+        opened.ensure_collection("default", {"encoder": "words@1", "dim": 384})
+        version = begin(opened)
+        opened.record_pages(version.version_id, [page_row(version, 1)])
+    (path,) = tmp_path.glob("*.sqlite*")
+    with sqlite3.connect(path) as old:
+        old.execute("ALTER TABLE collections DROP COLUMN folder")
+        old.execute("ALTER TABLE page_texts DROP COLUMN vector_boxes")
+        old.execute("UPDATE about SET value = '1' WHERE key = 'schema'")
+    old.close()
+    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
+        found = opened.texts(version.version_id, [1])[1]
+        assert found.text.words == TEXT.words
+        assert found.vector_boxes is None

@@ -75,7 +75,7 @@ class WordHasher:
             for page in pages
         ]
 
-    def encode_query(self, text):
+    def encode_query(self, text, *, image=None):
         if not text.split():
             raise InputError("no word")
         tokens = rows(text.split())
