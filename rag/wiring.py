@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
 import threading
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +14,9 @@ from rag.answer.extractive import ExtractiveAnswers
 from rag.ask import Asker
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
-from rag.errors import ConfigError
+from rag.errors import ConfigError, InputError
 from rag.index.edge import EdgeIndex
-from rag.manifest import Manifest, require_collection_name
+from rag.manifest import Manifest, is_replacement, replacement_name, require_collection_name
 from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
 from rag.patch_search import PatchSearch
@@ -79,6 +82,14 @@ def fde_spec(chosen: FdeSettings, *, dim: int) -> FdeSpec:
         projection_dim=chosen.projection_dim,
         seed=chosen.seed,
     )
+
+
+_INDEX_FOLDER, _PACK_FOLDER, _FDE_FILE = "index", "packed", "fde.npz"
+
+
+def _server_name(folder: Path) -> str:
+    """What the index in a collection's folder is called on a Qdrant server."""
+    return f"octavo-{folder.name}"
 
 
 class Engine:
@@ -210,7 +221,7 @@ class Engine:
         with self._lock:
             if collection not in self._fdes:
                 spec = fde_spec(self.settings.fde, dim=self.encoder.identity.dim)
-                path = self._collection_folder(collection) / "fde.npz"
+                path = self._collection_folder(collection) / _FDE_FILE
                 if path.exists():
                     self._fdes[collection] = FdeEncoder.load(path, spec=spec)
                 else:
@@ -228,9 +239,42 @@ class Engine:
                 fde = self.fde(collection)
                 spec = PackSpec(self.encoder.identity.dim, fde.spec.fde_size, fde.fingerprint)
                 index = self._index(collection)
-                folder = self._collection_folder(collection) / "packed"
+                folder = self._collection_folder(collection) / _PACK_FOLDER
                 self._packs[collection], _ = open_synced(folder, spec, index)
             return self._packs[collection]
+
+    # --- a collection made again with these settings --------------------------------------------
+    def replacement_writer(self, principal: Principal, collection: str) -> CollectionWriter:
+        """Writes what will replace the collection; what other settings began is dropped.
+
+        Raises:
+            InputError: `same_encoder`, these settings made the collection as it is.
+        """
+        identity = self._identity(collection)
+        if self.repository.identity(principal, collection) == json.loads(json.dumps(identity)):
+            raise InputError(
+                f"collection {collection!r} is made by {self.encoder.identity} already, with the "
+                "same settings",
+                code="same_encoder",
+                next_step="Name another encoder with --to-encoder or --to-config.",
+            )
+        if not self.repository.begin_replacement(collection, identity):
+            self.drop_replacement(collection)
+            self.repository.begin_replacement(collection, identity)
+        return self.repository.writer(principal, replacement_name(collection))
+
+    def drop_replacement(self, collection: str) -> bool:
+        """Forget what was being made to replace the collection; whether there was something."""
+        was_there = self.repository.drop_replacement(collection)
+        self.remove_unused()
+        return was_there
+
+    def remove_unused(self) -> None:
+        """Delete indexes that no collection lies in any more; nobody may be searching them."""
+        used = self.repository.folders()
+        for folder in sorted((self.folder / "collections").glob("*")):
+            if folder.name not in used:
+                self._delete_index(folder)
 
     def optimize(self, collection: str) -> None:
         self._index(collection).optimize()
@@ -243,29 +287,47 @@ class Engine:
                 spec = IndexSpec(identity.dim, identity.dense_dim, fde.spec.fde_size)
                 folder = self._collection_folder(collection)
                 folder.mkdir(parents=True, exist_ok=True)
-                self._indexes[collection] = self._opened_index(collection, folder, spec)
-                if not (folder / "fde.npz").exists():
-                    fde.save(folder / "fde.npz")
+                self._indexes[collection] = self._opened_index(folder, spec)
+                if not (folder / _FDE_FILE).exists():
+                    fde.save(folder / _FDE_FILE)
             return self._indexes[collection]
 
-    def _opened_index(self, collection: str, folder: Path, spec: IndexSpec) -> PageIndex:
+    def _opened_index(self, folder: Path, spec: IndexSpec) -> PageIndex:
         store = self.settings.store
         if store.qdrant_url is None:
-            return EdgeIndex.open(folder / "index", spec)
+            return EdgeIndex.open(folder / _INDEX_FOLDER, spec)
         # Half a second of imports that the embedded store does without.
         from rag.index.qdrant import QdrantIndex
 
         key = store.qdrant_api_key
         return QdrantIndex.open(
             store.qdrant_url,
-            collection=f"octavo-{collection}",
+            collection=_server_name(folder),
             spec=spec,
             api_key=None if key is None else key.get_secret_value(),
         )
 
+    def _delete_index(self, folder: Path) -> None:
+        store = self.settings.store
+        if store.qdrant_url is not None and (folder / _FDE_FILE).exists():
+            from rag.index.qdrant import drop_collection
+
+            key = store.qdrant_api_key
+            drop_collection(
+                store.qdrant_url,
+                _server_name(folder),
+                api_key=None if key is None else key.get_secret_value(),
+            )
+        for name in (_INDEX_FOLDER, _PACK_FOLDER):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / _FDE_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what a user put there keeps the folder
+            folder.rmdir()
+
     def _collection_folder(self, collection: str) -> Path:
-        require_collection_name(collection)
-        return self.folder / "collections" / collection
+        if not is_replacement(collection):
+            require_collection_name(collection)
+        return self.folder / "collections" / self.repository.folder(collection)
 
     def _identity(self, collection: str) -> Json:
         """What vectors and records of the collection mean; a difference in any part is refused."""

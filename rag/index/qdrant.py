@@ -53,6 +53,22 @@ def server_version(url: str, api_key: str | None, *, timeout_s: int = 3) -> str:
         ) from error
 
 
+def drop_collection(url: str, collection: str, *, api_key: str | None = None) -> None:
+    """Delete a collection with all its records; one that is not there is no error.
+
+    Raises:
+        IndexUnavailable: nothing answers at `url`.
+    """
+    try:
+        client = QdrantClient(url=url, api_key=api_key, check_compatibility=False)
+        client.delete_collection(collection)
+    except Exception as error:  # the client raises what its transport raises, of many kinds
+        raise IndexUnavailable(
+            f"collection {collection!r} could not be deleted from the Qdrant server",
+            next_step=_CHECK_SERVER,
+        ) from error
+
+
 class QdrantIndex:
     """PageIndex over one collection of a Qdrant server."""
 

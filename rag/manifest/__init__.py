@@ -3,6 +3,7 @@
 A version is staged, filled page by page, then made live in one transaction; see docs/adr/0007.
 """
 
+from rag.manifest.replacing import is_replacement, replacement_name
 from rag.manifest.rows import (
     Document,
     DocumentState,
@@ -34,6 +35,8 @@ __all__ = [
     "TextRow",
     "Unchanged",
     "VersionState",
+    "is_replacement",
     "page_record_id",
+    "replacement_name",
     "require_collection_name",
 ]

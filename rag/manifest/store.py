@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from rag.errors import BackendError, IndexMismatch, InputError
-from rag.manifest.reading import ManifestReading
+from rag.manifest.replacing import ManifestReplacing
 from rag.manifest.rows import (
     DocumentState,
     Incoming,
@@ -39,7 +39,7 @@ def require_collection_name(name: str) -> None:
         )
 
 
-class Manifest(ManifestReading):
+class Manifest(ManifestReplacing):
     """Which documents, versions and pages there are.
 
     A version is `staging` while its pages come, `live` from one transaction on, `retired` until

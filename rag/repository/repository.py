@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rag.errors import NotFound, RagError
-from rag.manifest import Job, Manifest
+from rag.manifest import Document, Job, Manifest, is_replacement, replacement_name
 from rag.page_pack import PagePack, sync
 from rag.page_store import PageStore
 from rag.ports import PageIndex
@@ -60,7 +60,11 @@ class Repository:
 
     def collections(self, principal: Principal) -> list[str]:
         """Names of the collections in which the principal may see something."""
-        return [name for name in self._manifest.collections() if self._is_known(principal, name)]
+        return [
+            name
+            for name in self._manifest.collections()
+            if not is_replacement(name) and self._is_known(principal, name)
+        ]
 
     def ensure_collection(self, name: str, identity: Json) -> None:
         """See Manifest.ensure_collection; it shows nothing of what the collection holds."""
@@ -90,6 +94,47 @@ class Repository:
         """What the collection was made with. Raises NotFound `unknown_collection`."""
         self._require_known(principal, collection)
         return self._manifest.identity(collection) or {}
+
+    # --- a collection made again, beside what it will replace ------------------------------------
+    def begin_replacement(self, collection: str, identity: Json) -> bool:
+        """See Manifest.begin_replacement."""
+        return self._manifest.begin_replacement(collection, identity)
+
+    def unmoved(self, collection: str) -> list[Document]:
+        """Live documents that the replacement does not hold as they are now."""
+        found = (self._manifest.document(collection, i) for i in self._manifest.unmoved(collection))
+        return [document for document in found if document is not None]
+
+    def replace_collection(self, principal: Principal, collection: str) -> bool:
+        """Switch to the replacement, unless a document has not been moved to it.
+
+        Nothing is written or deleted meanwhile. What the replacement holds beyond the collection
+        was deleted from it since, and goes.
+        """
+        replacement = replacement_name(collection)
+        with self._write_lock:
+            if self._manifest.unmoved(collection):
+                return False
+            overtaken = self._manifest.overtaken(collection)
+            if overtaken:
+                writer = self.writer(principal, replacement)
+                for document_id in overtaken:
+                    writer.delete(document_id)
+            self._manifest.replace_collection(collection)
+            return True
+
+    def drop_replacement(self, collection: str) -> bool:
+        """See Manifest.drop_replacement."""
+        with self._write_lock:
+            return self._manifest.drop_replacement(collection)
+
+    def folder(self, collection: str) -> str:
+        """See Manifest.folder."""
+        return self._manifest.folder(collection)
+
+    def folders(self) -> set[str]:
+        """See Manifest.folders."""
+        return self._manifest.folders()
 
     def jobs(self, principal: Principal) -> list[Job]:
         """Jobs the principal started, all of them for the owner; newest first."""
