@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent, Progress, Totals, document_event, stored_document_event
@@ -49,6 +50,18 @@ class IngestOptions:
     password: str | None = None
 
 
+@dataclass(frozen=True)
+class KeptFile:
+    """A file that the store keeps, with all that is known of its document."""
+
+    path: Path
+    incoming: Incoming
+
+    @property
+    def sha256(self) -> str:
+        return self.incoming.sha256
+
+
 class Ingestor:
     """Ingests files into one collection."""
 
@@ -72,17 +85,20 @@ class Ingestor:
 
     def ingest(
         self,
-        files: Sequence[SourceFile | Refusal],
+        files: Sequence[SourceFile | Refusal | KeptFile],
         options: IngestOptions,
         on_event: OnEvent = lambda _: None,
+        *,
+        kind: str = "ingest",
     ) -> Json:
         """Ingest files in order.
 
         Args:
-            files: from `discover`.
-            options: of all of them.
+            files: from `discover`, or kept ones.
+            options: of all of them; a kept file has metadata and readers of its own.
             on_event: called with `progress` as pages are done, and with `document` at the moment
                 a document is durable.
+            kind: what the job is called.
 
         Returns:
             The totals, as INTERFACES shows them.
@@ -91,7 +107,7 @@ class Ingestor:
             BackendError: the disk is full or the store failed; what was acknowledged stays.
         """
         start = time.monotonic()
-        job_id = self._writer.start_job("ingest")
+        job_id = self._writer.start_job(kind)
         counted = Totals()
         state = "interrupted"
         try:
@@ -109,7 +125,7 @@ class Ingestor:
 
     # --- one document ---------------------------------------------------------------------------
     def _document(
-        self, file: SourceFile | Refusal, options: IngestOptions, progress: Progress
+        self, file: SourceFile | Refusal | KeptFile, options: IngestOptions, progress: Progress
     ) -> Json:
         if isinstance(file, Refusal):
             return self._refused(self._incoming(file, options), _as_error(file))
@@ -185,7 +201,9 @@ class Ingestor:
         )
         return self._refused(incoming, error, failed_pages=failed)
 
-    def _incoming(self, file: SourceFile | Refusal, options: IngestOptions) -> Incoming:
+    def _incoming(self, file: SourceFile | Refusal | KeptFile, options: IngestOptions) -> Incoming:
+        if isinstance(file, KeptFile):
+            return file.incoming
         root = (
             file.root
             if isinstance(file, SourceFile)

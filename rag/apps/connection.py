@@ -126,6 +126,34 @@ class Connection:
             paths=files, collection=collection, on_event=on_event, **options
         )
 
+    def migrate(
+        self,
+        to: Settings,
+        *,
+        collection: str = "default",
+        password: str | None = None,
+        on_event: Callable[[Json], None] = lambda _: None,
+    ) -> Json:
+        """The collection encoded again with other settings, then switched; searches go on meanwhile.
+
+        Raises:
+            DataFolderBusy: another process owns the folder.
+        """
+        service = self._owning()
+        same_place = to.model_copy(update={"store": self._settings.store})
+        with Engine(same_place) as engine:
+            result = service.migrate(
+                collection=collection, to=engine, password=password, on_event=on_event
+            )
+        return result
+
+    def abandon_migration(self, *, collection: str = "default") -> Json:
+        return self._owning().abandon_migration(collection=collection)
+
+    def remove_unused(self) -> None:
+        """Delete the indexes of collections that were replaced, once nobody searches them."""
+        self._owning().remove_unused()
+
     def delete(self, documents: Sequence[str], *, collection: str = "default") -> Json:
         return self._call("delete", documents=list(documents), collection=collection)
 

@@ -11,6 +11,7 @@ from eval.tune import Progress
 from eval.tune_run import TuneRequest, tune
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent
+from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
 from rag.apps.page_drawing import as_png_base64, draw_boxes
@@ -245,6 +246,28 @@ class Service:
         if totals["pages"]["indexed"] >= _OPTIMIZE_FROM_PAGES:
             engine.optimize(collection)
         return totals
+
+    def migrate(
+        self,
+        *,
+        collection: str,
+        to: Engine,
+        password: str | None = None,
+        on_event: OnEvent = lambda _: None,
+    ) -> Json:
+        """The collection encoded again with the settings of another engine, then switched."""
+        return migrate(
+            self._engine, to, self._principal, collection, password=password, on_event=on_event
+        )
+
+    def abandon_migration(self, *, collection: str) -> Json:
+        """Forget what a migration that was not finished has made."""
+        self._engine.repository.reader(self._principal, collection)
+        return {"collection": collection, "abandoned": self._engine.drop_replacement(collection)}
+
+    def remove_unused(self) -> None:
+        """Delete the indexes of collections that were replaced."""
+        self._engine.remove_unused()
 
     def delete(self, *, documents: Sequence[str], collection: str) -> Json:
         """Delete documents by name; all names are understood before anything is deleted."""

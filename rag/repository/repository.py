@@ -105,6 +105,21 @@ class Repository:
         found = (self._manifest.document(collection, i) for i in self._manifest.unmoved(collection))
         return [document for document in found if document is not None]
 
+    def kept_file(self, document: Document) -> Path:
+        """The file that a live document was made from.
+
+        Raises:
+            NotFound: `source_missing`.
+        """
+        held = self._page_store.source_path(document.sha256)
+        if held is None:
+            raise NotFound(
+                f"the kept file of {document.source!r} is gone",
+                code="source_missing",
+                next_step="Ingest the document again, then run the command again.",
+            )
+        return held
+
     def replace_collection(self, principal: Principal, collection: str) -> bool:
         """Switch to the replacement, unless a document has not been moved to it.
 

@@ -16,7 +16,17 @@ from typing import Annotated
 
 import typer
 
-from rag.apps.cli import estimate, evaluate, exit_codes, look, output, read, tune, write
+from rag.apps.cli import (
+    estimate,
+    evaluate,
+    exit_codes,
+    look,
+    migrate,
+    output,
+    read,
+    tune,
+    write,
+)
 from rag.errors import RagError
 
 app = typer.Typer(
@@ -43,7 +53,7 @@ def root(
         context.get_help()  # rich prints it
 
 
-for family in (write, read, look, estimate, tune, evaluate):
+for family in (write, read, look, estimate, tune, migrate, evaluate):
     family.register(app)
 
 

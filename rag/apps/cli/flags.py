@@ -53,7 +53,12 @@ class Common:
         ),
     ] = None
     encoder: Annotated[
-        str | None, typer.Option(help="Encoder of pages.", rich_help_panel=COMMON_PANEL)
+        str | None,
+        typer.Option(
+            metavar="NAME[:MODEL]",
+            help="Encoder of pages, with its model id or folder.",
+            rich_help_panel=COMMON_PANEL,
+        ),
     ] = None
     as_json: Annotated[
         bool, typer.Option("--json", help="Answer in JSON.", rich_help_panel=COMMON_PANEL)
@@ -70,9 +75,15 @@ class Common:
         store = {"data_dir": self.data_dir, "qdrant_url": self.qdrant_url}
         overrides = {
             "store": {key: value for key, value in store.items() if value is not None},
-            "encoder": {} if self.encoder is None else {"name": self.encoder},
+            "encoder": {} if self.encoder is None else encoder_override(self.encoder),
         }
         return load_settings(self.config, overrides=overrides)
+
+
+def encoder_override(text: str) -> dict[str, str]:
+    """`colpali:vidore/colqwen2.5-v0.2` as settings; a name alone leaves the model as it is."""
+    name, _, model = text.partition(":")
+    return {"name": name, "model": model} if model else {"name": name}
 
 
 @contextmanager

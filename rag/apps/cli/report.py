@@ -207,6 +207,22 @@ def totals(result: Mapping[str, Any]) -> None:
     )
 
 
+def migrated(result: Mapping[str, Any]) -> None:
+    totals(result)
+    console = open_console()
+    before, now = clean(result["encoder_before"]), clean(result["encoder"])
+    name = clean(result["collection"])
+    if result["switched"]:
+        console.print(f"Collection {name} is encoded by {now} now; it was by {before}.")
+    else:
+        console.print(
+            f"Collection {name} is as it was, by {before}: the documents above could not be "
+            "encoded again. Mend or delete them and run the command again, which goes on where it "
+            "stopped, or give it up with --abandon.",
+            style="yellow",
+        )
+
+
 def runs(found: Sequence[Mapping[str, Any]]) -> None:
     console = open_console()
     if not found:

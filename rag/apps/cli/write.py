@@ -61,7 +61,7 @@ def ingest(
         console = progress.console if is_shared else output.open_console()
         totals: dict[str, Any] = octavo.ingest(
             paths=[path.absolute() for path in paths],
-            on_event=_reporter(progress, console, as_json=common.as_json),
+            on_event=reporter(progress, console, as_json=common.as_json),
             **fixed,
         )
     if common.as_json:
@@ -94,9 +94,11 @@ def first_line(path: Path) -> str:
         raise InputError(f"cannot read the password file {path.name!r}: {error}") from error
 
 
-def _reporter(
+def reporter(
     progress: Progress, console: Console, *, as_json: bool
 ) -> Callable[[Mapping[str, Any]], None]:
+    """Documents as lines, pages as progress."""
+
     def on_document(event: Mapping[str, Any]) -> None:
         if as_json:
             output.emit(event)
