@@ -1,4 +1,4 @@
-"""A collection made again by another encoder from the files it keeps, and switched when all is done.
+"""A collection made again by another encoder from the files it keeps, then switched.
 
 Searches go on in the old one until the switch, which is one transaction. Stopped half way, it goes
 on where it stopped; what fails keeps the collection as it is.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 
 from ingestion.embed import Embedder
@@ -51,20 +52,21 @@ def migrate(
     old.reader(principal, collection)  # it is there, and is what its settings say
     new.replacement_writer(principal, collection)
     totals: Json = {}
+    switched = False
     for _ in range(_ROUNDS):
         waiting = new.repository.unmoved(collection)
         totals = _reencode(new, collection, waiting, password, on_event, totals)
         if set(totals["documents"]) & {"failed", "refused"}:
             break
-        if new.repository.replace_collection(principal, collection):
+        switched = new.repository.replace_collection(principal, collection)
+        if switched:
             new.keep_tuning(collection, None)
             break
     return {
         **totals,
         "event": "migrated",
         "collection": collection,
-        "switched": new.repository.identity(principal, collection).get("encoder")
-        == str(new.encoder.identity),
+        "switched": switched,
         "encoder_before": str(old.encoder.identity),
     }
 
@@ -88,7 +90,7 @@ def _reencode(
             isolated=new.isolated,
             embedder=embedder,
             writer=writer,
-            reader_for=lambda who=whoever: new.repository.reader(who, replacement_name(collection)),
+            reader_for=partial(new.repository.reader, whoever, replacement_name(collection)),
             encoder_name=str(new.encoder.identity),
             settings=new.settings,
         )
@@ -117,5 +119,9 @@ def _sum(totals: Json, made: Json) -> Json:
     """Both together; of what cannot be added the later one's."""
     if not totals:
         return made
-    added = {key: dict(Counter(totals[key]) + Counter(made[key])) for key in ("documents", "pages")}
+    added = {}
+    for key in ("documents", "pages"):
+        counts = Counter[str](totals[key])
+        counts.update(made[key])
+        added[key] = dict(counts)
     return {**made, **added, "seconds": round(totals["seconds"] + made["seconds"], 3)}

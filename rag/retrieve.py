@@ -125,17 +125,21 @@ class Retriever:
 
         Raises:
             InputError: a question without words, top_k below 1.
+            IndexMismatch: the collection was made again by another encoder meanwhile.
         """
         if request.top_k < 1:
             raise InputError(f"top_k wants at least 1, got {request.top_k}")
         while True:
             generation = reader.generation
             try:
-                return self._search(reader, request)
+                found = self._search(reader, request)
             except NotFound:
                 # A document that was there for one stage may be gone for the next.
                 if reader.generation == generation:
                     raise
+            else:
+                reader.require_same_index()
+                return found
 
     def _search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         question, mode = request.question, request.mode

@@ -134,7 +134,7 @@ class Connection:
         password: str | None = None,
         on_event: Callable[[Json], None] = lambda _: None,
     ) -> Json:
-        """The collection encoded again with other settings, then switched; searches go on meanwhile.
+        """The collection encoded again with other settings, then switched.
 
         Raises:
             DataFolderBusy: another process owns the folder.

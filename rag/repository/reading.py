@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rag.errors import BackendError, InputError, NotFound
+from rag.errors import BackendError, IndexMismatch, InputError, NotFound
 from rag.filters import Condition, Filter, parse_filters
 from rag.geometry import FloatArray
 from rag.manifest import Document, Manifest, PageInfo
@@ -63,6 +63,7 @@ class CollectionReader:
         self._index_for = index_for
         self._pack_for = pack_for
         self._mend_pack = mend_pack
+        self._folder = manifest.folder(collection)
 
     @property
     def generation(self) -> int:
@@ -73,6 +74,19 @@ class CollectionReader:
     def sees_something(self) -> bool:
         """Whether there is any document for this principal."""
         return any(map(self._may_read, self._snapshot().documents.values()))
+
+    def require_same_index(self) -> None:
+        """See that a migration did not replace the index while it was searched.
+
+        Raises:
+            IndexMismatch: it did; what was found is of no use.
+        """
+        if self._manifest.folder(self.collection) != self._folder:
+            made_by = (self._manifest.identity(self.collection) or {}).get("encoder")
+            raise IndexMismatch(
+                f"collection {self.collection!r} was made again by {made_by} while it was searched",
+                next_step="Search again with the settings it was migrated to.",
+            )
 
     # --- documents ------------------------------------------------------------------------------
     def documents(self) -> list[DocumentSummary]:
