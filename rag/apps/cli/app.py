@@ -22,6 +22,7 @@ from rag.apps.cli import (
     exit_codes,
     look,
     migrate,
+    models,
     output,
     read,
     tune,
@@ -53,7 +54,7 @@ def root(
         context.get_help()  # rich prints it
 
 
-for family in (write, read, look, estimate, tune, migrate, evaluate):
+for family in (write, read, look, estimate, tune, migrate, models, evaluate):
     family.register(app)
 
 

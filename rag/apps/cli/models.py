@@ -1,0 +1,59 @@
+"""`models`: weights of encoders, for machines that reach no hub."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rag.apps.cli import output
+
+
+def register(app: typer.Typer) -> None:
+    models = typer.Typer(no_args_is_help=True)
+    models.command("pull", help="Fetch a model into a folder that can be carried elsewhere.")(pull)
+    app.add_typer(models, name="models", help="Weights of encoders.")
+
+
+def pull(
+    model: Annotated[
+        str, typer.Argument(metavar="ID", help="On the hub, as vidore/colqwen2.5-v0.2.")
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to put it in.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Commit, branch or tag. Default: the main branch.")
+    ] = None,
+    code: Annotated[
+        bool,
+        typer.Option(
+            "--with-code", help="Also the code that lives with the weights (some models need it)."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    from tqdm.auto import tqdm
+
+    from rag.encoders.hub import pull as pull_model
+
+    shows = sys.stderr.isatty() and not as_json
+    pulled = pull_model(
+        model, to, revision=revision, code=code, progress=tqdm if shows else _silent()
+    )
+    if as_json:
+        output.emit(pulled.as_dict())
+        return
+    size = pulled.size_bytes + (0 if pulled.base is None else pulled.base.size_bytes)
+    output.line(f"{output.clean(model)} at {pulled.revision}: {size / 1e9:.2f} GB in {to}")
+    output.note(f"use it with --encoder colpali:{to} (or dense:{to})")
+
+
+def _silent() -> type:
+    from tqdm import tqdm
+
+    class Silent(tqdm):  # type: ignore[type-arg]  # the library shows a bar unless told otherwise
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **{**options, "disable": True})
+
+    return Silent
