@@ -16,7 +16,13 @@ from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.errors import ConfigError, InputError
 from rag.index.edge import EdgeIndex
-from rag.manifest import Manifest, is_replacement, replacement_name, require_collection_name
+from rag.manifest import (
+    Manifest,
+    is_replacement,
+    is_same_identity,
+    replacement_name,
+    require_collection_name,
+)
 from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
 from rag.patch_search import PatchSearch
@@ -251,7 +257,8 @@ class Engine:
             InputError: `same_encoder`, these settings made the collection as it is.
         """
         identity = self._identity(collection)
-        if self.repository.identity(principal, collection) == json.loads(json.dumps(identity)):
+        held = self.repository.identity(principal, collection)
+        if is_same_identity(held, json.loads(json.dumps(identity))):
             raise InputError(
                 f"collection {collection!r} is made by {self.encoder.identity} already, with the "
                 "same settings",

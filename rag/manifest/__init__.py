@@ -3,6 +3,7 @@
 A version is staged, filled page by page, then made live in one transaction; see docs/adr/0007.
 """
 
+from rag.manifest.identity import is_same_identity
 from rag.manifest.replacing import is_replacement, replacement_name
 from rag.manifest.rows import (
     Document,
@@ -36,6 +37,7 @@ __all__ = [
     "Unchanged",
     "VersionState",
     "is_replacement",
+    "is_same_identity",
     "page_record_id",
     "replacement_name",
     "require_collection_name",

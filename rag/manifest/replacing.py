@@ -11,6 +11,7 @@ import time
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from rag.manifest.identity import is_same_identity
 from rag.manifest.reading import ManifestReading
 from rag.manifest.rows import VersionState
 from rag.manifest.schema import collections, documents, versions
@@ -41,7 +42,7 @@ class ManifestReplacing(ManifestReading):
                 select(collections.c.identity).where(collections.c.name == name)
             )
             if held is not None:
-                return bool(held == asked)
+                return is_same_identity(held, asked)
             connection.execute(
                 insert(collections).values(
                     name=name,

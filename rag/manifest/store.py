@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from rag.errors import BackendError, IndexMismatch, InputError
+from rag.manifest.identity import difference, is_same_identity
 from rag.manifest.replacing import ManifestReplacing
 from rag.manifest.rows import (
     DocumentState,
@@ -71,9 +72,9 @@ class Manifest(ManifestReplacing):
                         name=name, identity=asked, generation=0, created_at=time.time()
                     )
                 )
-            elif held != asked:
+            elif not is_same_identity(held, asked):
                 raise IndexMismatch(
-                    f"collection {name!r} {_difference(held, asked)}",
+                    f"collection {name!r} {difference(held, asked)}",
                     next_step="Ingest into a new collection, or restore the encoder and settings "
                     "it was made with.",
                 )
@@ -384,13 +385,6 @@ class Manifest(ManifestReplacing):
                 .where(jobs.c.job_id == job_id)
                 .values(state=state, finished_at=time.time(), totals=totals)
             )
-
-
-def _difference(held: Json, asked: Json) -> str:
-    keys = [key for key in sorted({*held, *asked}) if held.get(key) != asked.get(key)]
-    one = "; ".join(f"{key} {held.get(key)!r}" for key in keys)
-    other = "; ".join(f"{key} {asked.get(key)!r}" for key in keys)
-    return f"holds {one}, but the settings ask for {other}"
 
 
 def _live_version(connection: Connection, collection: str, document_id: str) -> RowMapping | None:

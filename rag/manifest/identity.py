@@ -1,0 +1,37 @@
+"""What a collection's vectors mean, and whether two such meanings are one."""
+
+from __future__ import annotations
+
+from rag.scoring.fingerprint import is_same_fingerprint
+from rag.types import Json
+
+# Of an encoder whose weights nobody here can read: measured, so the same only within a tolerance.
+_MEASURED = "encoder.fingerprint"
+
+
+def is_same_identity(held: Json, asked: Json) -> bool:
+    return not differing_keys(held, asked)
+
+
+def differing_keys(held: Json, asked: Json) -> list[str]:
+    return [
+        key for key in sorted({*held, *asked}) if not _agree(key, held.get(key), asked.get(key))
+    ]
+
+
+def difference(held: Json, asked: Json) -> str:
+    """As in "holds dim 128, but the settings ask for dim 320"."""
+    keys = differing_keys(held, asked)
+    one = "; ".join(f"{key} {_shown(key, held.get(key))}" for key in keys)
+    other = "; ".join(f"{key} {_shown(key, asked.get(key))}" for key in keys)
+    return f"holds {one}, but the settings ask for {other}"
+
+
+def _shown(key: str, value: object) -> str:
+    return f"{value[:8]}..." if key == _MEASURED and isinstance(value, str) else repr(value)
+
+
+def _agree(key: str, held: object, asked: object) -> bool:
+    if key == _MEASURED and isinstance(held, str) and isinstance(asked, str):
+        return is_same_fingerprint(held, asked)
+    return held == asked

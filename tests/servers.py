@@ -1,0 +1,237 @@
+"""HTTP servers of embeddings for tests, over a real socket: one that follows a script, and one that
+answers as vLLM does, from functions that make vectors.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass
+class Reply:
+    """What a server sends back; `body` as JSON unless it is bytes already."""
+
+    body: Any = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    after_s: float = 0.0
+    piece_s: float = 0.0  # between pieces of 1 kB
+    is_chunked: bool = False  # its length not announced
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Served:
+    """A running server: where it is, what it was asked, how many requests it saw at once."""
+
+    url: str
+    requests: list[Request] = field(default_factory=list)
+    most_at_once: int = 0
+
+
+class _Server(ThreadingHTTPServer):
+    """Connections kept open end with it, as when a process ends."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        self.connections: list[socket.socket] = []
+        super().__init__(*args)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in self.connections:
+            with suppress(OSError):  # closed by the client before
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away in the middle is what some tests are about."""
+
+
+@contextmanager
+def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Served]:
+    """Runs `answer` for every request, each in a thread of its own; port 0 takes a free one."""
+    lock = threading.Lock()
+    at_once = 0
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+        def _answer(self) -> None:
+            nonlocal at_once
+            size = int(self.headers.get("Content-Length", 0))
+            raw = self.rfile.read(size)
+            request = Request(
+                self.command, self.path, dict(self.headers), json.loads(raw) if raw else None
+            )
+            with lock:
+                served.requests.append(request)
+                at_once += 1
+                served.most_at_once = max(served.most_at_once, at_once)
+            try:
+                self._send(answer(request))
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # the client gave up
+            finally:
+                with lock:
+                    at_once -= 1
+
+        def _send(self, reply: Reply) -> None:
+            time.sleep(reply.after_s)
+            content = reply.content
+            self.send_response(reply.status)
+            if reply.is_chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+                content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
+            else:
+                self.send_header("Content-Length", str(len(content)))
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            for start in range(0, len(content), 1024 if reply.piece_s else len(content) or 1):
+                self.wfile.write(content[start:][: 1024 if reply.piece_s else None])
+                time.sleep(reply.piece_s)
+
+    server = _Server(("127.0.0.1", port), Handler)
+    served = Served(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def scripted(*replies: Reply) -> Callable[[Request], Reply]:
+    """Those replies in turn; the last one from then on."""
+    left = list(replies)
+    lock = threading.Lock()
+
+    def answer(_: Request) -> Reply:
+        with lock:
+            return left.pop(0) if len(left) > 1 else left[0]
+
+    return answer
+
+
+class EmbeddingServer:
+    """The answers of vLLM's `/v1/models`, `/pooling` and `/v1/embeddings`.
+
+    Args:
+        text: rows (n, dim) of a text, or of its token ids.
+        image: rows (n, dim) of an image with its words.
+        model: the name it serves under.
+        root: where the model came from.
+    """
+
+    def __init__(
+        self,
+        text: Callable[[str | list[int]], np.ndarray],
+        image: Callable[[Image.Image, str], np.ndarray],
+        *,
+        model: str = "tiny",
+        root: str | None = None,
+    ) -> None:
+        self.text, self.image = text, image
+        self.model, self.root = model, root or model
+
+    def __call__(self, request: Request) -> Reply:
+        if request.path == "/v1/models":
+            return Reply({"data": [{"id": self.model, "root": self.root}]})
+        field_of = {"/pooling": "data", "/v1/embeddings": "embedding"}.get(request.path)
+        if field_of is None:
+            return Reply({"error": {"message": "Not Found"}}, status=404)
+        if request.body["model"] != self.model:
+            return Reply({"error": {"message": f"no model {request.body['model']}"}}, status=404)
+        rows = self._rows(request.body).astype("<f4")
+        if field_of == "embedding":
+            assert len(rows) == 1
+        content = np.ascontiguousarray(rows).tobytes()
+        if request.body["encoding_format"] == "base64":
+            found: object = base64.b64encode(content).decode()
+        else:
+            found = rows.tolist() if field_of == "data" else rows[0].tolist()
+        return Reply(
+            {
+                "object": "list",
+                "model": self.model,
+                "data": [{"index": 0, field_of: found}],
+                "usage": {"prompt_tokens": len(rows), "total_tokens": len(rows)},
+            }
+        )
+
+    def _rows(self, body: dict[str, Any]) -> np.ndarray:
+        if "input" in body:
+            return self.text(body["input"])
+        said, image = "", None
+        for part in body["messages"][-1]["content"]:
+            if part["type"] == "text":
+                said = part["text"]
+            else:
+                head, _, encoded = part["image_url"]["url"].partition(",")
+                assert head == "data:image/png;base64"
+                image = Image.open(io.BytesIO(base64.b64decode(encoded)))
+        return self.text(said) if image is None else self.image(image, said)
+
+
+def planted(
+    queries: Sequence[str], pages: Sequence[Image.Image], *, dim: int = 32, seed: int = 0
+) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
+    """Functions for an EmbeddingServer whose known questions find their known pages."""
+    topics = np.random.default_rng(seed).standard_normal((len(queries), dim))
+    known = {page.tobytes(): topic for page, topic in zip(pages, topics, strict=True)}
+
+    def rows(topic: np.ndarray, seed: bytes, n_rows: int) -> np.ndarray:
+        random = np.random.default_rng(list(seed[:64]))
+        return topic + 0.3 * random.standard_normal((n_rows, dim))
+
+    def text(said: str | list[int]) -> np.ndarray:
+        said = str(said)
+        topic = topics[queries.index(said)] if said in queries else np.zeros(dim)
+        return rows(topic, said.encode(), 1 + len(said.split()))
+
+    def image(picture: Image.Image, _: str) -> np.ndarray:
+        pixels = picture.convert("RGB").tobytes()
+        return rows(known.get(pixels, np.zeros(dim)), pixels[-64:], 12)
+
+    return text, image
