@@ -36,7 +36,7 @@ from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.scoring.pool import pooling_identity
 from rag.settings import EncoderSettings, FdeSettings, RetrievalSettings, Settings
 from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning, write_tuning
-from rag.types import Json, Principal
+from rag.types import Json, Notice, Principal
 
 # Raised when records, manifest or the meaning of a stored field change.
 SCHEMA_VERSION = 1
@@ -74,8 +74,12 @@ def load_encoder(chosen: EncoderSettings) -> PageEncoder:
     match chosen.name:
         case "words":
             return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
-        case "colpali" | "dense" | "remote":
+        case "colpali" | "dense":
             raise ConfigError(f"the {chosen.name} encoder is not part of this version")
+        case "remote":
+            from rag.encoders.remote import RemoteEncoder  # a client that only servers want
+
+            return RemoteEncoder.connect(chosen)
         case other:
             assert_never(other)
 
@@ -124,6 +128,8 @@ class Engine:
         self._retrievers: dict[str, Retriever] = {}
         self._tunings: dict[str, Tuning | None] = {}
         self._packs: dict[str, PagePack] = {}
+        # What was found out of the encoder when a collection was made with it.
+        self.encoder_notices: list[Notice] = []
         self._lock = threading.RLock()
         # Its own: packing the pages of an old collection can take minutes.
         self._packing = threading.Lock()
@@ -169,7 +175,14 @@ class Engine:
         return reader
 
     def writer(self, principal: Principal, collection: str) -> CollectionWriter:
-        """Makes the collection where there is none. Raises IndexMismatch."""
+        """Makes the collection where there is none.
+
+        Raises:
+            IndexMismatch: it was made by another encoder or other settings.
+            ModelFailed: `parity_failed`, before anything is made.
+        """
+        if not self.repository.has_collection(collection):
+            self._compare_encoder()
         self.repository.ensure_collection(collection, self._identity(collection))
         return self.repository.writer(principal, collection)
 
@@ -265,6 +278,7 @@ class Engine:
                 code="same_encoder",
                 next_step="Name another encoder with --to-encoder or --to-config.",
             )
+        self._compare_encoder()
         if not self.repository.begin_replacement(collection, identity):
             self.drop_replacement(collection)
             self.repository.begin_replacement(collection, identity)
@@ -335,6 +349,18 @@ class Engine:
         if not is_replacement(collection):
             require_collection_name(collection)
         return self.folder / "collections" / self.repository.folder(collection)
+
+    def _compare_encoder(self) -> None:
+        """Before a collection is made with vectors from elsewhere: are they what they should be?
+
+        Raises:
+            ModelFailed: `parity_failed`.
+        """
+        if self.settings.encoder.name == "remote":
+            from rag.encoders.parity import check_parity
+
+            found = check_parity(self.encoder, self.settings.encoder, load_encoder)
+            self.encoder_notices.append(found.notice())
 
     def _identity(self, collection: str) -> Json:
         """What vectors and records of the collection mean; a difference in any part is refused."""

@@ -85,6 +85,7 @@ def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Se
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             self._answer()

@@ -70,6 +70,10 @@ class Repository:
         """See Manifest.ensure_collection; it shows nothing of what the collection holds."""
         self._manifest.ensure_collection(name, identity)
 
+    def has_collection(self, name: str) -> bool:
+        """Whether it was ever ensured, whoever may see it."""
+        return self._manifest.identity(name) is not None
+
     def reader(self, principal: Principal, collection: str) -> CollectionReader:
         """Raises NotFound `unknown_collection`."""
         self._require_known(principal, collection)

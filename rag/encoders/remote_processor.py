@@ -1,0 +1,105 @@
+"""The processor of a model that runs elsewhere, where its files are here: how a question is written
+in tokens, and where on a page each row looks. It needs no weights.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from PIL import Image
+
+from rag.geometry import FloatArray
+from rag.settings import EncoderSettings
+
+# Each of these may say which class wrote it; an adapter of a model has no other word of its family.
+_CONFIGS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+_KEPT_LAYOUTS = 64
+
+
+class LocalProcessor:
+    """Of a family of colpali-engine, from its files alone."""
+
+    def __init__(self, family: str, processor: Any) -> None:
+        self._family = family
+        self._processor = processor
+        self._layouts: dict[tuple[int, int, float, float], tuple[FloatArray, npt.NDArray[Any]]] = {}
+
+    def query_ids(self, text: str) -> list[int]:
+        """The question's tokens, with the family's prefix and augmentation tokens."""
+        ids = self._processor.process_queries([text])["input_ids"][0]
+        return [int(each) for each in ids]
+
+    def labels(self, token_ids: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self._processor.tokenizer.decode([each]) for each in token_ids)
+
+    def places(
+        self, image: Image.Image, *, width: float, height: float
+    ) -> tuple[FloatArray, npt.NDArray[Any]]:
+        """(n, 4) boxes in a frame of that size and (n,) kinds, of the rows an image makes."""
+        # They depend on the size alone, and the pages of a document share it.
+        key = (image.width, image.height, width, height)
+        if key not in self._layouts:
+            from rag.encoders.patch_layout import patch_layout  # brings torch
+
+            inputs = self._processor.process_images([Image.new("RGB", image.size, "white")])
+            if len(self._layouts) >= _KEPT_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[key] = patch_layout(
+                self._family, self._processor, inputs, width_pt=width, height_pt=height
+            )
+        return self._layouts[key]
+
+
+def find_processor(settings: EncoderSettings) -> LocalProcessor | None:
+    """The processor of `encoder.model`; None where its files or the vision extra are not here."""
+    folder = _folder(settings)
+    name = None if folder is None else _processor_class(folder)
+    if folder is None or name is None or importlib.util.find_spec("colpali_engine") is None:
+        return None
+    from rag.encoders.torchvision_guard import ensure_torchvision
+
+    ensure_torchvision()
+    from colpali_engine import models
+
+    chosen = getattr(models, name, None)
+    if chosen is None:
+        return None
+    return LocalProcessor(_family(name), chosen.from_pretrained(folder, local_files_only=True))
+
+
+def _folder(settings: EncoderSettings) -> Path | None:
+    if settings.model is None:
+        return None
+    if Path(settings.model).is_dir():
+        return Path(settings.model)
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(
+            settings.model, "preprocessor_config.json", revision=settings.revision
+        )
+    except HFValidationError:  # a name the server made up
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _processor_class(folder: Path) -> str | None:
+    for name in _CONFIGS:
+        try:
+            found = json.loads((folder / name).read_text(encoding="utf-8")).get("processor_class")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(found, str) and found.startswith("Col"):
+            return found
+    return None
+
+
+def _family(processor_class: str) -> str:
+    """ColQwen2_5 for ColQwen2_5_Processor, ColGemma3 for ColGemmaProcessor3."""
+    return processor_class.replace("_Processor", "").replace("Processor", "")
