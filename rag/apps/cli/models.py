@@ -52,7 +52,7 @@ def pull(
 def _silent() -> type:
     from tqdm import tqdm
 
-    class Silent(tqdm):  # type: ignore[type-arg]  # the library shows a bar unless told otherwise
+    class Silent(tqdm):  # type: ignore[misc]  # its types are not installed; it shows a bar unless told
         def __init__(self, *args: object, **options: object) -> None:
             super().__init__(*args, **{**options, "disable": True})
 

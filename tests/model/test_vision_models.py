@@ -1,0 +1,50 @@
+"""The models that stand in for real sizes: their operations are counted right."""
+
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: make test-torch")
+
+import torch
+
+from eval.bench import vision_models
+from eval.bench.vision_models import MODELS, Sizes, Work, full_size
+
+
+def test_operations_of_a_layer_are_counted_as_by_hand():
+    layer = torch.nn.Sequential(torch.nn.Linear(8, 3), torch.nn.Conv2d(1, 2, 2, stride=2))
+    with Work(layer) as work:
+        layer[0](torch.zeros(5, 8))
+        layer[1](torch.zeros(1, 1, 4, 4))
+    # 5 rows of 8 x 3, and 4 places of 2 kernels of 2 x 2: a multiplication and an addition each.
+    assert work.flops == {"language": 2 * 5 * 24 + 2 * 4 * 8}
+
+
+def test_operations_agree_with_torchs_own_counter_on_a_whole_model(monkeypatch):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    small = Sizes(
+        "small", "ColModernVBert", text={"hidden_size": 64}, vision={"hidden_size": 32}, image={}
+    )
+    monkeypatch.setitem(vision_models.MODELS, "small", small)
+    model, processor = full_size("small")
+    model.set_attn_implementation("eager")  # the counter knows no fused attention on the CPU
+    inputs = processor.process_images([_page()])
+    with torch.inference_mode(), Work(model) as work, FlopCounterMode(display=False) as counter:
+        model(**inputs)
+    assert sum(work.flops.values()) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_configurations_are_of_the_sizes_asked_for(name):
+    with torch.device("meta"):
+        model, processor = full_size(name, device="meta")
+    text = model.config.text_config
+    for key in ("hidden_size", "num_hidden_layers", "intermediate_size"):
+        assert getattr(text, key) == MODELS[name].text[key]
+    assert processor.image_processor.size["longest_edge"] in (2048, 768 * 28 * 28)
+
+
+def _page():
+    from eval.bench.vision import a4_page
+
+    return a4_page().resize((310, 438))
