@@ -30,7 +30,9 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
     device = _check("scoring device", lambda: _scoring_device(settings.retrieval))
     needed = [
         _check("renderer", lambda: choose_renderer(settings.render.renderer).name),
-        _check("encoder weights", lambda: _weights(settings)),
+        _check("encoder server", lambda: _server(settings))
+        if settings.encoder.name == "remote"
+        else _check("encoder weights", lambda: _weights(settings)),
         _check("data folder", lambda: _data_folder(settings.store.data_dir)),
         device,
     ]
@@ -104,6 +106,13 @@ def _scoring_device(retrieval: RetrievalSettings) -> str:
 def _weights(settings: Settings) -> str:
     files = find_weights(settings.encoder.weights, fetch=False)
     return f"all-MiniLM-L6-v2, verified ({files.model.stat().st_size / 1e6:.0f} MB)"
+
+
+def _server(settings: Settings) -> str:
+    from rag.encoders.parity import describe_server  # these two bring every encoder
+    from rag.wiring import load_encoder
+
+    return describe_server(settings.encoder, load_encoder)
 
 
 def _data_folder(folder: Path) -> str:

@@ -46,6 +46,25 @@ class Parity:
         )
 
 
+def describe_server(
+    settings: EncoderSettings, load: Callable[[EncoderSettings], PageEncoder]
+) -> str:
+    """What runs behind `encoder.url`, and whether it does what it should, in a line.
+
+    Raises:
+        ConfigError, ModelFailed: as `RemoteEncoder.connect` and `check_parity` raise them.
+    """
+    remote = load(settings)
+    try:
+        found = check_parity(remote, settings, load)
+        identity = remote.identity
+        places = "" if identity.settings["boxes"] == "processor" else ", rows without places"
+        checked = "compared with the weights here" if found.is_checked else "not compared"
+        return f"{identity.revision}, dim {identity.dim}{places}; {checked}: {found.detail}"
+    finally:
+        remote.close()
+
+
 def check_parity(
     remote: PageEncoder,
     settings: EncoderSettings,

@@ -8,12 +8,13 @@ import pytest
 from pydantic import SecretStr
 from servers import EmbeddingServer, Reply, Request, Served, planted, serving
 
+from rag.apps.doctor import examine
 from rag.encoders.parity import check_parity, compare
 from rag.encoders.remote import RemoteEncoder
 from rag.encoders.self_test import QUERIES, page_inputs, pages
 from rag.errors import ConfigError, InputError, ModelFailed
 from rag.scoring.fingerprint import is_same_fingerprint
-from rag.settings import EncoderSettings
+from rag.settings import EncoderSettings, Settings
 from rag.types import VectorKind
 
 DIM = 32
@@ -321,6 +322,24 @@ def test_questions_written_otherwise_are_seen_in_the_scores(reference: RemoteEnc
         remote.close()
     assert caught.value.code == "parity_failed"
     assert "scores with questions" in caught.value.message
+
+
+def test_doctor_says_what_the_server_runs_and_whether_it_was_compared(served: Served) -> None:
+    settings = Settings(encoder=EncoderSettings(name="remote", url=served.url))
+    (check,) = [each for each in examine(settings)["checks"] if each["name"] == "encoder server"]
+    assert check["ok"]
+    assert check["detail"].startswith("tiny, dim 32, rows without places; not compared: ")
+
+
+def test_doctor_says_that_the_server_is_down() -> None:
+    with serving(_planted()) as gone:
+        pass
+    settings = Settings(encoder=EncoderSettings(name="remote", url=gone.url))
+    found = examine(settings)
+    (check,) = [each for each in found["checks"] if each["name"] == "encoder server"]
+    assert not check["ok"]
+    assert not found["usable"]
+    assert "encoder.url" in check["next_step"]
 
 
 def test_nothing_to_compare_with_is_said_and_no_failure(reference: RemoteEncoder) -> None:
