@@ -76,7 +76,7 @@ class ImageRenderer:
             )
             size = (max(1, round(width_pt * scale)), max(1, round(height_pt * scale)))
             image.draft("RGB", size)  # a JPEG is decoded at a fraction of its size
-            upright = _as_rgb(image).resize(size, Image.Resampling.BOX)
+            upright = as_rgb(image).resize(size, Image.Resampling.BOX)
             if turn is not None:
                 upright = upright.transpose(turn)
                 if turn in _SIDEWAYS:
@@ -135,7 +135,7 @@ def _resolution(image: Image.Image) -> tuple[float, float]:
     return dpi_x, dpi_y
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
     """On white where it is transparent; 16-bit and float greys brought to 8 bit."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         grey = np.asarray(image, np.float64)
