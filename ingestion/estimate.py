@@ -354,8 +354,9 @@ def _sampled(
 
 def _counted(page: EmbeddedPage, spec: PackSpec) -> dict[str, int]:
     """What one page takes; packs it, for that takes time too."""
-    words = page.vector_words
-    text_bytes = len(page.page.text.to_bytes()) + (0 if words is None else len(words.to_bytes()))
+    places = (page.vector_words, page.vector_boxes)
+    text_bytes = len(page.page.text.to_bytes())
+    text_bytes += sum(len(known.to_bytes()) for known in places if known is not None)
     record = page.record
     if record is None:
         return {"text_bytes": text_bytes}

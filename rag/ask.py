@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from rag.ports import AnswerModel, Evidence
 from rag.repository import CollectionReader
 from rag.retrieve import Mode, Retriever, SearchRequest, SearchResult
 from rag.settings import AnswerSettings
-from rag.types import Answer, PageField, StageReport
+from rag.types import Answer, Notice, PageField, StageReport
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class AskResult:
     answer: Answer
     search: SearchResult
     stages: tuple[StageReport, ...]
+    warnings: tuple[Notice, ...] = ()
 
 
 class Asker:
@@ -46,19 +48,25 @@ class Asker:
         request = SearchRequest(question, self._settings.answer_pages, mode=mode, scope=scope)
         found = self._retriever.search(reader, request)
         start = time.perf_counter()
-        answer = self._model.answer(question, found.query, self._evidence(reader, found))
+        evidence, without = self._evidence(reader, found)
+        answer = self._model.answer(question, found.query, evidence)
         answered = StageReport("answer", len(found.hits), (time.perf_counter() - start) * 1000)
-        return AskResult(answer, found, (*found.stages, answered))
+        return AskResult(answer, found, (*found.stages, answered), _degraded(evidence, without))
 
-    def _evidence(self, reader: CollectionReader, found: SearchResult) -> list[Evidence]:
+    def _evidence(
+        self, reader: CollectionReader, found: SearchResult
+    ) -> tuple[list[Evidence], int]:
+        """The pages found, and how many have words that none of their vectors stands for."""
         vectors = reader.vectors(found.record_ids, PageField.PATCHES)
         stored = reader.stored_pages([hit.ref for hit in found.hits])
         nothing = np.zeros((0, found.query.tokens.dim), np.float32)
         evidence: list[Evidence] = []
+        without = 0
         for number, (hit, record_id) in enumerate(
             zip(found.hits, found.record_ids, strict=True), start=1
         ):
             words = stored[hit.ref].vector_words if record_id in vectors else None
+            without += record_id in vectors and words is None and len(stored[hit.ref].text) > 0
             evidence.append(
                 Evidence(
                     number=number,
@@ -68,4 +76,17 @@ class Asker:
                     vector_words=np.zeros(0, np.int32) if words is None else words.words,
                 )
             )
-        return evidence
+        return evidence, without
+
+
+def _degraded(evidence: Sequence[Evidence], without: int) -> tuple[Notice, ...]:
+    """What the reader of the answer should know, where pages have vectors of places alone."""
+    if not without:
+        return ()
+    return (
+        Notice(
+            "no_word_vectors",
+            f"{without} of the {len(evidence)} pages read have vectors of places, not of words; "
+            "answers on them are found by the words of the question alone",
+        ),
+    )
