@@ -168,3 +168,14 @@ def test_a_folder_that_cannot_be_made_is_said(hub, tmp_path):
     done = pull(hub, tmp_path, "acme/whole", "--to", str(tmp_path / "file" / "m"))
     assert done.returncode == 1
     assert error_of(done)["code"] == "not_written"
+
+
+def test_check_loads_the_encoder_and_says_what_it_makes():
+    command = [str(OCTAVO), "models", "check", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["encoder"].startswith("words@")
+    assert told["dim"] == 128
+    assert told["rows_per_query"] > 0
+    assert told["norms"] == [pytest.approx(1, abs=1e-4)] * 2

@@ -9,10 +9,17 @@ from typing import Annotated
 import typer
 
 from rag.apps.cli import output
+from rag.apps.cli.flags import Common, add_command
 
 
 def register(app: typer.Typer) -> None:
     models = typer.Typer(no_args_is_help=True)
+    add_command(
+        models,
+        check,
+        name="check",
+        help_text="Load the encoder of the settings, hold it to its self-test, and time it.",
+    )
     models.command("pull", help="Fetch a model into a folder that can be carried elsewhere.")(pull)
     app.add_typer(models, name="models", help="Weights of encoders.")
 
@@ -47,6 +54,17 @@ def pull(
     size = pulled.size_bytes + (0 if pulled.base is None else pulled.base.size_bytes)
     output.line(f"{output.clean(model)} at {pulled.revision}: {size / 1e9:.2f} GB in {to}")
     output.note(f"use it with --encoder colpali:{to} (or dense:{to})")
+
+
+def check(common: Common) -> None:
+    from rag.apps.model_check import check_encoder
+
+    result = check_encoder(common.settings().encoder)
+    if common.as_json:
+        output.emit(result)
+    else:
+        output.record(result)
+        output.note("the self-test held")
 
 
 def _silent() -> type:
