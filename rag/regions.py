@@ -61,7 +61,7 @@ def regions(heat: HeatMap, raster: FloatArray) -> Regions:
     threshold = max(_CONTRAST, float(np.quantile(relative, 1 - _MOST_OF_A_PAGE)))
     found = [
         (
-            heat.cells_box(*cells.min(axis=0), *cells.max(axis=0)),
+            heat.cells_box(*cells.min(axis=0).tolist(), *cells.max(axis=0).tolist()),
             float(relative[cells[:, 0], cells[:, 1]].max()),
         )
         for cells in _touching(relative >= threshold)
