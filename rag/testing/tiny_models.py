@@ -6,7 +6,9 @@ tokens a page. Only `rag.testing.checkpoints` is meant to be called.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,14 +46,47 @@ _VISUAL_TOKENS = 64
 
 def build(family: str, *, seed: int) -> Pair:
     """A model with random weights, the same for the same seed, and its processor."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
         model, processor = _BUILDERS[family]()
         for module in model.modules():
-            # Real projections have biases; with zeros, a row that attends to nothing has no norm.
-            if isinstance(module, torch.nn.Linear) and module.bias is not None:
-                torch.nn.init.normal_(module.bias, std=0.02)
+            _draw(module)
     return model.eval(), processor
+
+
+def save(model: Any, processor: Any, folder: Path) -> None:
+    with _quiet():
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without bars for a megabyte, and advice on kernels that a tiny model does not need."""
+    log = hf.utils.logging
+    had_bar, verbosity = log.is_progress_bar_enabled(), log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if had_bar:
+            log.enable_progress_bar()
+
+
+def _draw(module: torch.nn.Module) -> None:
+    """Weights whose outputs are as large as their inputs, so that a page's ink is seen at the end.
+
+    The libraries' own start, 0.02 everywhere, is made for wide layers: here all pages come out
+    alike. Biases are not zero: a row that attends to nothing would have no norm.
+    """
+    if isinstance(module, torch.nn.Embedding):
+        torch.nn.init.normal_(module.weight, std=0.5)
+    elif isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.Conv3d):
+        torch.nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+        if module.bias is not None:
+            torch.nn.init.normal_(module.bias, std=0.02)
 
 
 # --- Qwen: pages of any size, their patches merged two by two -----------------------------------
