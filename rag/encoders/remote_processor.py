@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 from PIL import Image
 
+from rag.encoders.patch_layout import FAMILIES, Kinds, patch_layout
 from rag.geometry import FloatArray
 from rag.settings import EncoderSettings
 
@@ -27,11 +28,13 @@ class LocalProcessor:
     def __init__(self, family: str, processor: Any) -> None:
         self._family = family
         self._processor = processor
-        self._layouts: dict[tuple[int, int, float, float], tuple[FloatArray, npt.NDArray[Any]]] = {}
+        self._layouts: dict[tuple[int, int, float, float], tuple[FloatArray, Kinds]] = {}
+        self._lock = threading.Lock()  # tokenizers keep their padding in themselves while they run
 
     def query_ids(self, text: str) -> list[int]:
         """The question's tokens, with the family's prefix and augmentation tokens."""
-        ids = self._processor.process_queries([text])["input_ids"][0]
+        with self._lock:
+            ids = self._processor.process_queries([text])["input_ids"][0]
         return [int(each) for each in ids]
 
     def labels(self, token_ids: Sequence[int]) -> tuple[str, ...]:
@@ -39,37 +42,45 @@ class LocalProcessor:
 
     def places(
         self, image: Image.Image, *, width: float, height: float
-    ) -> tuple[FloatArray, npt.NDArray[Any]]:
+    ) -> tuple[FloatArray, Kinds]:
         """(n, 4) boxes in a frame of that size and (n,) kinds, of the rows an image makes."""
         # They depend on the size alone, and the pages of a document share it.
         key = (image.width, image.height, width, height)
-        if key not in self._layouts:
-            from rag.encoders.patch_layout import patch_layout  # brings torch
+        with self._lock:
+            if key not in self._layouts:
+                self._layouts[key] = self._layout(image.size, width, height)
+            return self._layouts[key]
 
-            inputs = self._processor.process_images([Image.new("RGB", image.size, "white")])
-            if len(self._layouts) >= _KEPT_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[key] = patch_layout(
-                self._family, self._processor, inputs, width_pt=width, height_pt=height
-            )
-        return self._layouts[key]
+    def _layout(
+        self, size: tuple[int, int], width: float, height: float
+    ) -> tuple[FloatArray, Kinds]:
+        if len(self._layouts) >= _KEPT_LAYOUTS:
+            self._layouts.clear()
+        inputs = self._processor.process_images([Image.new("RGB", size, "white")])
+        return patch_layout(self._family, self._processor, inputs, width_pt=width, height_pt=height)
 
 
 def find_processor(settings: EncoderSettings) -> LocalProcessor | None:
     """The processor of `encoder.model`; None where its files or the vision extra are not here."""
     folder = _folder(settings)
     name = None if folder is None else _processor_class(folder)
-    if folder is None or name is None or importlib.util.find_spec("colpali_engine") is None:
+    if folder is None or name is None or _family(name) not in FAMILIES:
+        return None
+    if importlib.util.find_spec("colpali_engine") is None:
         return None
     from rag.encoders.torchvision_guard import ensure_torchvision
 
     ensure_torchvision()
     from colpali_engine import models
 
-    chosen = getattr(models, name, None)
-    if chosen is None:
+    limit: dict[str, int] = {}
+    if settings.max_patches is not None and name.startswith("ColQwen"):
+        limit["max_num_visual_tokens"] = settings.max_patches
+    try:
+        processor = getattr(models, name).from_pretrained(folder, local_files_only=True, **limit)
+    except (OSError, ValueError):  # only some of its files are here, as a cache may have it
         return None
-    return LocalProcessor(_family(name), chosen.from_pretrained(folder, local_files_only=True))
+    return LocalProcessor(_family(name), processor)
 
 
 def _folder(settings: EncoderSettings) -> Path | None:
