@@ -81,7 +81,7 @@ def pull(
         BackendError: `disk_full`, `not_written`.
     """
     wanted = [*WANTED, _CODE] if code else [*WANTED]
-    with _hub_errors(model, revision):
+    with hub_errors(model, revision):
         planned = snapshot_download(
             model, revision=revision, local_dir=folder, allow_patterns=wanted, dry_run=True
         )
@@ -93,7 +93,7 @@ def pull(
             "they are loaded, and are never read.",
         )
     _require_space(folder, sum(file.file_size or 0 for file in planned if file.will_download))
-    with _hub_errors(model, revision):
+    with hub_errors(model, revision):
         snapshot_download(
             model,
             revision=planned[0].commit_hash,
@@ -142,7 +142,7 @@ def _require_space(folder: Path, size_bytes: int) -> None:
 
 
 @contextmanager
-def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
+def hub_errors(model: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:

@@ -1,0 +1,400 @@
+"""Finds a model's files on this machine, and says exactly which they are.
+
+Only safetensors are read: other formats can run code when they are loaded. What did not load is an
+error, never a warning.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from platformdirs import user_cache_path
+
+from rag.encoders.hub import BASE_FOLDER, WANTED, hub_errors
+from rag.errors import ConfigError, ModelFailed, RagError
+from rag.settings import EncoderSettings
+from rag.types import Json
+
+_CODE = "*.py"
+_UNSAFE = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
+_INDEX = "model.safetensors.index.json"
+_ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+_SHORT = 16
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's files, whole and readable as far as their headers tell.
+
+    Attributes:
+        name: the id on the hub, or the folder's last name.
+        folder: what `encoder.model` means on this machine; for an adapter, the adapter's.
+        revision: commit on the hub, or digest of a local folder; an adapter's with its base's.
+        config: config.json of the whole model, for an adapter its base's.
+        adapter: adapter_config.json; None for a whole model.
+        base: what an adapter goes on top of.
+        trust_remote_code: code that lives with the weights may run; `revision` says which.
+    """
+
+    name: str
+    folder: Path
+    revision: str
+    config: Json
+    adapter: Json | None = None
+    base: Checkpoint | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def model_folder(self) -> Path:
+        """Where config.json and the weights of the whole model are."""
+        return self.folder if self.base is None else self.base.folder
+
+    @property
+    def processor_folder(self) -> Path:
+        """An adapter has its own processor, or none and takes its base's."""
+        own = any((self.folder / name).is_file() for name in _PROCESSOR_FILES)
+        return self.folder if own else self.model_folder
+
+
+def find_checkpoint(settings: EncoderSettings) -> Checkpoint:
+    """The model of `encoder.model`: a folder, else the hub's cache, else fetched from the hub.
+
+    Raises:
+        ConfigError: no model named; `no_model`, `bad_model`, `unsafe_weights`; `wrong_revision`, a
+            folder's files are not those `encoder.revision` names; code to run at no revision.
+        InputError: `unknown_model`, `unknown_revision`, `gated_model`, as the hub says.
+        ModelFailed: `weights_missing`, `weights_damaged`.
+    """
+    if not settings.model:
+        raise ConfigError(
+            f"the {settings.name} encoder wants a model",
+            next_step="Set encoder.model to a model id on the hub or to a folder.",
+        )
+    return _find(settings.model, settings.revision, code=settings.trust_remote_code)
+
+
+def require_loaded(
+    loading_info: Mapping[str, Any], name: str, *, given: Iterable[str] = ()
+) -> None:
+    """Refuse a model of which some weights are still random.
+
+    Args:
+        loading_info: as `from_pretrained(..., output_loading_info=True)` returns it.
+        name: of the model, for people.
+        given: keys that something else (an adapter) brings.
+
+    Raises:
+        ModelFailed: `weights_incomplete`.
+    """
+    given = set(given)
+    missing = sorted(key for key in loading_info.get("missing_keys", ()) if key not in given)
+    mismatched = sorted(
+        key if isinstance(key, str) else str(key[0])
+        for key in loading_info.get("mismatched_keys", ())
+    )
+    errors = sorted(str(each) for each in loading_info.get("error_msgs") or ())
+    if not (missing or mismatched or errors):
+        return
+    found = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for keys, what in (
+            (missing, "missing"),
+            (mismatched, "of another shape"),
+            (errors, "unreadable"),
+        )
+        if keys
+    ]
+    raise ModelFailed(
+        f"the weights of {name} did not all load: {'; '.join(found)}",
+        code="weights_incomplete",
+        next_step="Fetch the model again with octavo models pull, or name a model that was made "
+        "for retrieving pages.",
+    )
+
+
+@contextmanager
+def load_errors(name: str) -> Iterator[None]:
+    """What a library raises while it reads a checkpoint, as ModelFailed `load_failed`."""
+    try:
+        yield
+    except RagError:
+        raise
+    except MemoryError as error:
+        raise ModelFailed(f"{name} does not fit in memory", code="out_of_memory") from error
+    except Exception as error:
+        if "out of memory" in str(error):
+            raise ModelFailed(
+                f"{name} does not fit in the memory of the GPU",
+                code="out_of_memory",
+                next_step="Set encoder.device to cpu, or choose a smaller model.",
+            ) from error
+        reason = next(iter(str(error).strip().splitlines()), "")[:300]
+        raise ModelFailed(
+            f"{name} could not be loaded: {type(error).__name__}: {reason}",
+            code="load_failed",
+            next_step="Fetch the model again with octavo models pull, or choose another.",
+        ) from error
+
+
+# --- a folder, or an id on the hub --------------------------------------------------------------
+def _find(
+    model: str, revision: str | None, *, code: bool, inside: Path | None = None
+) -> Checkpoint:
+    folder = inside if inside is not None else Path(model).expanduser()
+    if folder.is_dir():
+        name = model if inside is not None else folder.resolve().name
+        return _described(name, folder, _pinned_digest(name, folder, revision, code), code=code)
+    if _is_path(model):
+        raise ConfigError(
+            f"there is no folder {model}",
+            code="no_model",
+            next_step="Set encoder.model to a model id on the hub, or to a folder that is there.",
+        )
+    if code and revision is None:
+        raise _code_unpinned(model, "a commit of the model on the hub")
+    folder = _snapshot(model, revision, code=code)
+    return _described(model, folder, folder.name, code=code)
+
+
+def _described(name: str, folder: Path, revision: str, *, code: bool) -> Checkpoint:
+    """Read what the folder says of itself, and look whether its weights are whole."""
+    if not (folder / _ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
+        if not (folder / "config.json").is_file():
+            raise ConfigError(
+                f"{name} is no model: it has no config.json",
+                code="no_model",
+                next_step="Name the folder that `octavo models pull` wrote, or a model id.",
+            )
+        config = _read_json(name, folder / "config.json")
+        adapter = None
+    else:
+        config = {}
+        adapter = _read_json(name, folder / _ADAPTER_CONFIG)
+    for path in _weights(name, folder, is_adapter=adapter is not None):
+        _require_whole(name, path)
+    short = revision[:_SHORT]
+    if adapter is None:
+        return Checkpoint(name, folder, short, config, trust_remote_code=code)
+    base_id = adapter.get("base_model_name_or_path")
+    if not isinstance(base_id, str) or not base_id:
+        raise ConfigError(
+            f"{name} is an adapter of no model: {_ADAPTER_CONFIG} names no base_model_name_or_path",
+            code="bad_model",
+        )
+    pulled = folder / BASE_FOLDER
+    # Its code was not asked for: the pinned revision is the adapter's.
+    base = _find(
+        base_id,
+        None if pulled.is_dir() else adapter.get("revision"),
+        code=False,
+        inside=pulled if pulled.is_dir() else None,
+    )
+    return Checkpoint(
+        name,
+        folder,
+        f"{short}+{base.revision}",
+        base.config,
+        adapter=adapter,
+        base=base,
+        trust_remote_code=code,
+    )
+
+
+def _is_path(model: str) -> bool:
+    """An id on the hub is OWNER/NAME, or NAME alone."""
+    return model.startswith((".", "~", "/")) or model.count("/") > 1 or "\\" in model
+
+
+def _snapshot(model: str, revision: str | None, *, code: bool) -> Path:
+    wanted = [*WANTED, _CODE] if code else [*WANTED]
+    try:
+        cached = Path(
+            snapshot_download(
+                model,
+                revision=revision,
+                local_files_only=True,
+                allow_patterns=wanted,
+                cache_dir=constants.HF_HUB_CACHE,
+            )
+        )
+    except (LocalEntryNotFoundError, HFValidationError):
+        cached = None
+    if cached is not None and _looks_whole(cached):
+        return cached
+    try:
+        with hub_errors(model, revision):
+            return Path(
+                snapshot_download(
+                    model,
+                    revision=revision,
+                    allow_patterns=wanted,
+                    cache_dir=constants.HF_HUB_CACHE,
+                )
+            )
+    except ModelFailed as error:
+        raise _missing(model, f"not on this machine, and {error.message}") from error
+
+
+def _looks_whole(folder: Path) -> bool:
+    """Whether the cache has more of a model than what a look at its configuration leaves there."""
+    names = {path.name for path in folder.iterdir() if path.exists()}
+    if _INDEX in names:
+        try:
+            listed = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
+        except (OSError, ValueError, KeyError):
+            return False
+        return set(listed.values()) <= names
+    return any(name.endswith(".safetensors") for name in names) or bool(_unsafe(folder))
+
+
+# --- weights ------------------------------------------------------------------------------------
+def _weights(name: str, folder: Path, *, is_adapter: bool) -> list[Path]:
+    if is_adapter:
+        paths = [folder / _ADAPTER_WEIGHTS]
+    elif (folder / _INDEX).is_file():
+        shards = _read_json(name, folder / _INDEX).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            raise ConfigError(f"{_INDEX} of {name} lists no weights", code="bad_model")
+        paths = [folder / str(shard) for shard in sorted(set(shards.values()))]
+    else:
+        paths = sorted(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
+    absent = [path for path in paths if not path.is_file()]
+    if not absent:
+        return paths
+    unsafe = _unsafe(folder)
+    if unsafe and not any(path.is_file() for path in paths):
+        raise ConfigError(
+            f"{name} has no weights as safetensors, only {unsafe[0]}",
+            code="unsafe_weights",
+            next_step="Choose a model or revision that has them; other formats can run code when "
+            "they are loaded, and are never read.",
+        )
+    raise _missing(name, f"not complete: {absent[0].name} is not there")
+
+
+def _unsafe(folder: Path) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir())
+    return [
+        name
+        for name in names
+        if any(fnmatch.fnmatch(name, pattern) for pattern in _UNSAFE)
+        and name != "training_args.bin"
+    ]
+
+
+def _require_whole(name: str, path: Path) -> None:
+    """A safetensors file is as long as its header says. Raises ModelFailed `weights_damaged`."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as stream:
+            n_header = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(n_header) if n_header < size else b"")
+        ends = [each["data_offsets"][1] for key, each in header.items() if key != "__metadata__"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise _damaged(name, path, "its header cannot be read") from error
+    wanted = 8 + n_header + max(ends, default=0)
+    if size != wanted:
+        raise _damaged(name, path, f"it has {size:,} bytes and should have {wanted:,}")
+
+
+def _damaged(name: str, path: Path, reason: str) -> ModelFailed:
+    return ModelFailed(
+        f"{path.name} of {name} is damaged: {reason}",
+        code="weights_damaged",
+        next_step="Delete the file and fetch the model again with octavo models pull.",
+    )
+
+
+def _missing(name: str, reason: str) -> ModelFailed:
+    return ModelFailed(
+        f"the weights of {name} are {reason}",
+        code="weights_missing",
+        next_step=f"Run `octavo models pull {name} --to DIR` where the hub can be reached, and "
+        "set encoder.model to DIR.",
+    )
+
+
+def _code_unpinned(name: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"encoder.trust_remote_code runs code of {name} and wants encoder.revision beside it",
+        next_step=f"Read the code, then set encoder.revision to {what}.",
+    )
+
+
+def _read_json(name: str, path: Path) -> Json:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path.name} of {name} is not JSON: {error}",
+            code="bad_model",
+            next_step="Fetch the model again with octavo models pull.",
+        ) from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path.name} of {name} holds no settings", code="bad_model")
+    return found
+
+
+# --- which files they are -----------------------------------------------------------------------
+def _pinned_digest(name: str, folder: Path, revision: str | None, code: bool) -> str:
+    digest = folder_digest(folder, code=code)
+    if code and revision is None:
+        raise _code_unpinned(name, f"{digest[:_SHORT]}, which stands for its files as they are")
+    if revision is not None and not digest.startswith(revision) and not _commit(folder, revision):
+        raise ConfigError(
+            f"encoder.revision is {revision}, and the files of {name} are {digest[:_SHORT]}",
+            code="wrong_revision",
+            next_step="Fetch that revision, or set encoder.revision to what the files are.",
+        )
+    return digest
+
+
+def _commit(folder: Path, revision: str) -> bool:
+    """Whether the folder is a snapshot of the hub's cache, named by that commit."""
+    return folder.parent.name == "snapshots" and folder.name.startswith(revision)
+
+
+def folder_digest(folder: Path, *, code: bool = False) -> str:
+    """SHA-256 over the names and bytes of all files that are read at load.
+
+    Gigabytes take seconds: remembered until a file's size or time of change differs.
+    """
+    wanted = [*WANTED, _CODE] if code else [*WANTED]
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and any(fnmatch.fnmatch(path.name, pattern) for pattern in wanted)
+    )
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    seen = hashlib.sha256(repr((str(folder.resolve()), stats)).encode()).hexdigest()
+    kept = user_cache_path("octavo", appauthor=False) / "checkpoints" / seen
+    try:
+        return kept.read_text(encoding="ascii")
+    except OSError:
+        pass
+    whole = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            whole.update(
+                path.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest()
+            )
+    digest = whole.hexdigest()
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(digest, encoding="ascii")
+        part.replace(kept)
+    except OSError:
+        pass  # a cache: without it the files are read again next time
+    return digest
