@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from rag.apps.colour_ramp import coloured
 from rag.geometry import Box, FloatArray
@@ -20,7 +20,10 @@ _MARK = (255, 214, 10)  # a text marker's yellow: multiplied, so that the print 
 _FRAME = (214, 120, 0)
 _STRONG = 0.75  # boxes from this weight on are framed as well
 _HOT_FRAME = (150, 20, 60)
-_VEIL = 0.25  # of the heat's colour, laid over as well: dark print and dark pages show it too
+# Of the heat's colour, laid over what multiplying leaves dark: little over print, more where all
+# around is dark, so that a dark slide shows its heat too.
+_VEIL, _VEIL_ON_DARK, _AROUND_PT = 0.15, 0.4, 10.0
+_FRAMED = 0.2  # of the colour scale: what is fainter is nothing to point at
 _EASE, _LEAST_RANGE = 1.4, 1e-6
 _TILE_PX, _GAP_PX, _LABEL_PX = 420, 16, 18
 _LABEL_INK, _SHEET = (40, 40, 45), (236, 236, 238)
@@ -62,12 +65,18 @@ def draw_heatmap(
     smooth = Image.fromarray(raster).resize(page.image.size, Image.Resampling.BICUBIC)
     values = _over_the_middle(np.asarray(smooth, np.float32), heat)
     colours = Image.fromarray(coloured(values))
-    print_ = page.image.convert("RGB")
-    veil = Image.fromarray(np.round(255 * _VEIL * values).astype(np.uint8))
-    drawn = Image.composite(colours, ImageChops.multiply(print_, colours), veil)
-    found = regions(heat, raster)
-    if found.boxes and not heat.whole_page and raster.max() > 0:
-        (box, _), width = found.boxes[0], max(2, round(page.px_per_pt * 1.2))
+    plain = page.image.convert("RGB")
+    around = plain.convert("L").filter(ImageFilter.BoxBlur(_AROUND_PT * page.px_per_pt))
+    darkness = 1 - np.asarray(around, np.float32) / 255
+    veil = values * (_VEIL + _VEIL_ON_DARK * darkness)
+    drawn = Image.composite(
+        colours,
+        ImageChops.multiply(plain, colours),
+        Image.fromarray(np.round(255 * veil).astype(np.uint8)),
+    )
+    if not heat.whole_page and values.max() >= _FRAMED:
+        (box, _), *_ = regions(heat, raster).boxes
+        width = max(2, round(page.px_per_pt * 1.2))
         ImageDraw.Draw(drawn).rectangle(
             tuple(box.scaled(page.px_per_pt)), outline=_HOT_FRAME, width=width
         )
