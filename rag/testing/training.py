@@ -62,8 +62,13 @@ def _train(family: str, model: Any, scores: Scores) -> int:
     )
 
 
+def margin(family: str, model: Any, processor: Any) -> float:
+    """By how much the page of a query leads, where it leads least."""
+    with torch.no_grad():
+        return _margin(_scores_of(family, model, processor)()[0])
+
+
 def _margin(similarity: torch.Tensor) -> float:
-    """By how much the own page leads, for the query where it leads least."""
     own = similarity.diagonal()
     others = similarity.masked_fill(torch.eye(len(QUERIES), dtype=torch.bool), -torch.inf)
     return float((own - others.amax(dim=1)).min().detach())
