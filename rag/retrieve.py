@@ -173,7 +173,7 @@ class Retriever:
         ]
         if request.highlights:
             with stages.stage("highlight") as counts:
-                hits = self._highlighted(reader, hits, order, query)
+                hits = self._highlighted(reader, hits, order, query, question)
                 counts.append(len(hits))
         return SearchResult(
             hits=tuple(hits),
@@ -387,6 +387,7 @@ class Retriever:
         hits: Sequence[PageHit],
         order: Sequence[tuple[str, float]],
         query: EncodedQuery,
+        question: str,
     ) -> list[PageHit]:
         record_ids = [record_id for record_id, _ in order[: len(hits)]]
         vectors = reader.vectors(record_ids, PageField.PATCHES)
@@ -395,11 +396,7 @@ class Retriever:
         found: list[PageHit] = []
         for hit, record_id in zip(hits, record_ids, strict=True):
             page = stored[hit.ref]
-            shown = highlight(
-                query.tokens.vectors,
-                vectors.get(record_id, nothing),
-                page.vector_words,
-                page.text,
-            )
+            placed = page.with_vectors(vectors.get(record_id, nothing))
+            shown = highlight(query.tokens.vectors, placed, question)
             found.append(replace(hit, snippet=shown.snippet, boxes=shown.boxes))
         return found

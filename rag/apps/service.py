@@ -14,11 +14,11 @@ from ingestion.events import OnEvent
 from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
-from rag.apps.page_drawing import as_png_base64, draw_boxes
+from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
+from rag.apps.page_drawing import as_png_base64
 from rag.ask import AskResult
 from rag.errors import InputError
 from rag.filters import Filter
-from rag.highlight import highlight
 from rag.repository import CollectionReader
 from rag.retrieve import Mode, SearchRequest, SearchResult
 from rag.tuned import TunedWidths, with_tuning
@@ -156,14 +156,25 @@ class Service:
         collection: str,
         query: str | None = None,
         dpi: float | None = None,
+        token: str | None = None,
+        tokens: bool = False,
     ) -> Json:
-        """A page as PNG (base64), with what speaks to `query` marked on it."""
+        """A page as PNG (base64), with what speaks to `query` marked on it.
+
+        `token` marks what speaks to this word of the query alone; `tokens` draws the page once for
+        the query and once for each of its words, on one sheet.
+        """
+        if not query and (token or tokens):
+            raise InputError("tokens are of a query, and there is none")
         reader = self._engine.reader(self._principal, collection)
         ref = PageRef(reader.resolve_document(document), page_number)
-        boxes = self._found_on(reader, ref, query) if query else ()
+        marked = self._found_on(reader, ref, query, token) if query else None
         settings = self._engine.settings.render
         picture = reader.page_image(ref, settings.dpi if dpi is None else dpi)
-        drawn = draw_boxes(picture, boxes)
+        if marked is None:
+            drawn = picture.image
+        else:
+            drawn = marked.draw_tokens(picture) if tokens else marked.draw(picture)
         return {
             "document_id": ref.document_id,
             "page_number": page_number,
@@ -171,7 +182,7 @@ class Service:
             "height_px": drawn.height,
             "width_pt": round(picture.width_pt, 2),
             "height_pt": round(picture.height_pt, 2),
-            "boxes": [{"box": box.rounded(), "weight": weight} for box, weight in boxes],
+            **(NOTHING_MARKED if marked is None else marked.as_dict()),
             "png": as_png_base64(drawn),
         }
 
@@ -352,15 +363,17 @@ class Service:
             )
         ]
 
-    def _found_on(self, reader: CollectionReader, ref: PageRef, query: str) -> Any:
+    def _found_on(
+        self, reader: CollectionReader, ref: PageRef, query: str, token: str | None
+    ) -> MarkedPage | None:
         page = reader.page(ref.document_id, ref.page_number)
         if page.record_id is None:
-            return ()
+            return None
         vectors = reader.vectors([page.record_id], PageField.PATCHES).get(page.record_id)
         if vectors is None:
-            return ()
-        asked = self._engine.encoder.encode_query(query).tokens.vectors
-        return highlight(asked, vectors, page.vector_words, page.text).boxes
+            return None
+        asked = self._engine.encoder.encode_query(query)
+        return mark(page.with_vectors(vectors), asked, query, token=token)
 
 
 # The store stands still for seconds while it optimizes, and small additions gain nothing by it.
@@ -463,7 +476,9 @@ def _answer(question: str, collection: str, result: AskResult) -> Json:
             }
             for hit in result.search.hits
         ],
-        "warnings": [warning.as_dict() for warning in result.search.warnings],
+        "warnings": [
+            warning.as_dict() for warning in (*result.search.warnings, *result.warnings)
+        ],
     }
 
 

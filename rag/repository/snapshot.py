@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rag.geometry import FloatArray
+from rag.heatmap import PlacedVectors
 from rag.manifest import Document, DocumentState, Manifest, PageInfo, PageState
 from rag.page_pack import PackView
 from rag.page_text import PageText, VectorWords
@@ -62,6 +64,12 @@ class StoredPage:
     text: PageText
     vector_words: VectorWords | None
     vector_boxes: VectorBoxes | None
+
+    def with_vectors(self, vectors: FloatArray) -> PlacedVectors:
+        """Its stored vectors, (n, dim), with the places they stand for."""
+        return PlacedVectors(
+            vectors, self.width_pt, self.height_pt, self.text, self.vector_words, self.vector_boxes
+        )
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,24 @@ def page(
     query: Annotated[
         str | None, typer.Option("--query", help="Mark what matches this query.")
     ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="WORD", help="With --query: mark what matches this word of it."),
+    ] = None,
+    tokens: Annotated[
+        bool,
+        typer.Option("--tokens", help="With --query: the page for each of its words, on a sheet."),
+    ] = False,
     dpi: Annotated[
         float | None, typer.Option(min=1, max=1200, help="Resolution of the picture.")
     ] = None,
 ) -> None:
+    if query is None and (token is not None or tokens):
+        raise typer.BadParameter(
+            "wants --query beside it", param_hint="--tokens" if tokens else "--token"
+        )
+    if token is not None and tokens:
+        raise typer.BadParameter("says which word; --tokens shows all", param_hint="--token")
     settings = common.settings()
     with opened(settings, "page") as octavo:
         result = octavo.page_png(
@@ -66,6 +80,8 @@ def page(
             query=query,
             collection=common.collection,
             dpi=settings.render.dpi if dpi is None else dpi,
+            **({} if token is None else {"token": token}),
+            **({"tokens": True} if tokens else {}),
         )
     write_png(result, out)
     if common.as_json:
