@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rag.encoders.local_files import has_weights
 from rag.encoders.self_test import QUERIES, page_inputs
 from rag.errors import ModelFailed, RagError
 from rag.geometry import FloatArray
@@ -81,12 +82,14 @@ def check_parity(
         ModelFailed: `parity_failed`, and what the server answers wrong.
     """
     if settings.model is None:
-        return Parity(False, "no local weights, since encoder.model is not set")
+        return Parity(False, "encoder.model does not say which weights to compare it with")
+    if not has_weights(settings.model, revision=settings.revision):
+        return Parity(False, f"no weights of {settings.model} on this machine")
     kind = "colpali" if settings.api == "pooling" else "dense"
     try:
         local = load(settings.model_copy(update={"name": kind}))
     except RagError as error:
-        return Parity(False, f"no local weights, since {error.message}")
+        return Parity(False, f"the weights here cannot be used: {error.message}")
     try:
         return Parity(True, compare(local, remote))
     finally:

@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from rag.encoders.local_files import find_file
 from rag.encoders.patch_layout import FAMILIES, Kinds, patch_layout
 from rag.geometry import FloatArray
 from rag.settings import EncoderSettings
@@ -86,18 +87,8 @@ def find_processor(settings: EncoderSettings) -> LocalProcessor | None:
 def _folder(settings: EncoderSettings) -> Path | None:
     if settings.model is None:
         return None
-    if Path(settings.model).is_dir():
-        return Path(settings.model)
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(
-            settings.model, "preprocessor_config.json", revision=settings.revision
-        )
-    except HFValidationError:  # a name the server made up
-        return None
-    return Path(found).parent if isinstance(found, str) else None
+    found = (find_file(settings.model, name, revision=settings.revision) for name in _CONFIGS)
+    return next((path.parent for path in found if path is not None), None)
 
 
 def _processor_class(folder: Path) -> str | None:

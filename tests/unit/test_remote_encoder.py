@@ -1,7 +1,9 @@
 """The remote encoder without a model at hand, against a server of planted vectors."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from pydantic import SecretStr
 from servers import EmbeddingServer, Reply, Request, Served, planted, serving
 
 from rag.apps.doctor import examine
+from rag.encoders.local_files import has_weights
 from rag.encoders.parity import check_parity, compare
 from rag.encoders.remote import RemoteEncoder
 from rag.encoders.self_test import QUERIES, page_inputs, pages
@@ -282,7 +285,15 @@ def reference(served: Served) -> Iterator[RemoteEncoder]:
     encoder.close()
 
 
-def test_a_server_like_the_weights_passes(reference: RemoteEncoder) -> None:
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    """A folder that looks like a model's; what is in it is another test's matter."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    return str(tmp_path)
+
+
+def test_a_server_like_the_weights_passes(reference: RemoteEncoder, weights: str) -> None:
     random = np.random.default_rng(5)
     noisy = _changed(
         _planted(), lambda rows: rows * (1 + 1e-2 * random.standard_normal(rows.shape))
@@ -290,7 +301,9 @@ def test_a_server_like_the_weights_passes(reference: RemoteEncoder) -> None:
     with serving(noisy) as running:
         remote = _connected(running.url)
         found = check_parity(
-            remote, EncoderSettings(name="remote", url=running.url, model="m"), lambda _: reference
+            remote,
+            EncoderSettings(name="remote", url=running.url, model=weights),
+            lambda _: reference,
         )
         remote.close()
     assert found.is_checked
@@ -342,13 +355,43 @@ def test_doctor_says_that_the_server_is_down() -> None:
     assert "encoder.url" in check["next_step"]
 
 
-def test_nothing_to_compare_with_is_said_and_no_failure(reference: RemoteEncoder) -> None:
-    def missing(_: EncoderSettings) -> RemoteEncoder:
-        raise ModelFailed("no weights of m here", code="weights_missing")
+def test_nothing_to_compare_with_is_said_and_no_failure(
+    reference: RemoteEncoder, weights: str
+) -> None:
+    def broken(_: EncoderSettings) -> RemoteEncoder:
+        raise ModelFailed("the header is cut off", code="weights_damaged")
 
-    unnamed = check_parity(reference, EncoderSettings(name="remote"), missing)
-    absent = check_parity(reference, EncoderSettings(name="remote", model="m"), missing)
-    assert not unnamed.is_checked
-    assert not absent.is_checked
-    assert "no weights of m here" in absent.notice().message
-    assert absent.notice().code == "parity_not_checked"
+    for model, said in (
+        (None, "encoder.model"),
+        ("org/absent", "no weights of org/absent"),
+        ("not an id", "no weights of not an id"),
+        (weights, "the header is cut off"),
+    ):
+        found = check_parity(reference, EncoderSettings(name="remote", model=model), broken)
+        assert not found.is_checked
+        assert said in found.notice().message
+        assert found.notice().code == "parity_not_checked"
+
+
+def test_a_server_is_not_compared_with_half_a_model(tmp_path: Path, weights: str) -> None:
+    assert has_weights(weights)
+    sharded = tmp_path / "sharded"
+    sharded.mkdir()
+    (sharded / "config.json").write_text("{}")
+    shards = {"a": "one.safetensors", "b": "two.safetensors"}
+    (sharded / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    (sharded / "one.safetensors").write_bytes(b"")
+    assert not has_weights(str(sharded))
+    (sharded / "two.safetensors").write_bytes(b"")
+    assert has_weights(str(sharded))
+
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    config = {"base_model_name_or_path": "org/base-that-is-not-here"}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    assert not has_weights(str(adapter))
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": str(sharded)})
+    )
+    assert has_weights(str(adapter))
