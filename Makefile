@@ -5,7 +5,8 @@ BIN := .venv/bin
 override PDF := $(value PDF)
 override Q := $(value Q)
 override DATA := $(value DATA)
-export PDF Q DATA PYTHON
+override ENCODER := $(value ENCODER)
+export PDF Q DATA ENCODER PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-torch nightly eval bench bench-peers gpu-check format clean
@@ -17,7 +18,9 @@ setup: ## Make .venv with Octavo, its tools and the encoder's weights (quick whe
 	@sh scripts/setup.sh
 
 demo: setup ## Ask a question of the sample report, or of your file: make demo PDF=my.pdf Q="..."
-	@$(BIN)/python scripts/demo.py
+	@if [ "$$ENCODER" = tiny-vision ]; then \
+		sh scripts/setup_torch.sh && .venv-torch/bin/python scripts/demo.py; \
+	else $(BIN)/python scripts/demo.py; fi
 
 test: setup ## What CI runs: format, lint, types, layers, tests
 	@echo "== format: ruff format --check"

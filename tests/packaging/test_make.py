@@ -159,6 +159,16 @@ def test_demo_gets_the_file_and_the_question_as_typed(checkout):
     assert checkout.run("make", "demo").stdout == "scripts/demo.py||"
 
 
+def test_demo_of_the_tiny_vision_model_runs_where_torch_is(checkout):
+    for script in ("setup.sh", "setup_torch.sh"):
+        (checkout.folder / "scripts" / script).write_text("exit 0\n")
+    says = '#!/bin/sh\nprintf "{} %s" "$ENCODER"\n'
+    program(checkout.folder / ".venv" / "bin" / "python", says.format("base"))
+    program(checkout.folder / ".venv-torch" / "bin" / "python", says.format("torch"))
+    assert checkout.run("make", "demo", "ENCODER=tiny-vision").stdout == "torch tiny-vision"
+    assert checkout.run("make", "demo", "ENCODER=words").stdout == "base words"
+
+
 def test_help_names_every_target(checkout):
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
