@@ -14,8 +14,8 @@ from PIL import Image
 
 from rag.errors import InputError
 from rag.geometry import Box, FloatArray
-from rag.ports import EncodedQuery, PageEncoder
 from rag.page_region import PageRegion, RegionVectors, is_one_vector, region_vectors
+from rag.ports import EncodedQuery, PageEncoder
 from rag.repository import CollectionReader, StoredPage
 from rag.types import MultiVector, Notice, PageField
 

@@ -23,6 +23,7 @@ from rag.geometry import FloatArray
 from rag.highlight import highlight
 from rag.patch_search import PatchSearch
 from rag.ports import EncodedQuery, PageEncoder
+from rag.query import Query, QueryVectors, encode
 from rag.repository import CollectionReader, PageSummary
 from rag.scoring.cascade import StageClock
 from rag.scoring.document import DocumentFeatures, DocumentScorer
@@ -31,7 +32,7 @@ from rag.scoring.lexical import content_terms, query_vector
 from rag.settings import RetrievalSettings
 from rag.types import Json, Notice, PageField, PageHit, PageRef, SparseVector, StageReport
 
-Query = FloatArray | SparseVector
+LegQuery = FloatArray | SparseVector
 
 
 class Mode(StrEnum):
@@ -66,9 +67,10 @@ class SearchRequest:
     """What is looked for, and how.
 
     Attributes:
-        question: any text with at least one word.
+        question: any text with at least one word, or a query with more than text in it.
         top_k: pages that come back.
-        mode: which legs take part.
+        mode: which legs take part; without text only `visual` has something to look for, and it
+            is what hybrid then means.
         exact: score every page in scope exactly; no first stage, nothing approximated.
         scope: from `CollectionReader.scope`; None is everything the reader may see.
         highlights: find boxes and snippets, which costs the vectors of each hit.
@@ -76,7 +78,7 @@ class SearchRequest:
         expect: a page that `explain` follows through the stages.
     """
 
-    question: str
+    question: str | Query
     top_k: int = 5
     mode: Mode = Mode.HYBRID
     exact: bool = False
@@ -84,6 +86,10 @@ class SearchRequest:
     highlights: bool = True
     explain: bool = False
     expect: PageRef | None = None
+
+    @property
+    def query(self) -> Query:
+        return self.question if isinstance(self.question, Query) else Query(self.question)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,24 @@ class _Stages(StageClock):
     maxsim: dict[str, float] = field(default_factory=dict)  # exact, by record id
 
 
+def _mode(request: SearchRequest) -> Mode:
+    """The legs that have something to look for.
+
+    Raises:
+        InputError: `mode_not_possible`, words alone, for what words cannot say.
+    """
+    query = request.query
+    if request.mode is Mode.TEXT and not query.is_words_alone:
+        raise InputError(
+            "the text mode looks for the words of the query alone, without image, page or "
+            "arithmetic",
+            code="mode_not_possible",
+            next_step="Use the mode hybrid or visual.",
+        )
+    is_wordless = (query.image is not None or query.like is not None) and not query.has_text
+    return Mode.VISUAL if is_wordless else request.mode
+
+
 class Retriever:
     """Searches one collection. Thread-safe."""
 
@@ -124,7 +148,8 @@ class Retriever:
         """The best pages for a question, of those the reader may see.
 
         Raises:
-            InputError: a question without words, top_k below 1.
+            InputError: a query without words, image or page, one that encoder or mode cannot
+                search with, top_k below 1.
             IndexMismatch: the collection was made again by another encoder meanwhile.
         """
         if request.top_k < 1:
@@ -142,13 +167,18 @@ class Retriever:
                 return found
 
     def _search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
-        question, mode = request.question, request.mode
+        text, mode = request.query.text, _mode(request)
         stages = _Stages()
         with stages.stage("encode"):
-            query = self._encoder.encode_query(question)
-        vectors = self._query_vectors(question, query, mode)
-        documents = self._document_scores(reader, question) if mode is Mode.HYBRID else {}
-        pool = self._candidates(reader, request, vectors, query, documents, stages)
+            asked = encode(request.query, self._encoder, reader)
+        query = asked.encoded
+        stages.warnings += asked.notices
+        vectors = self._query_vectors(text, asked, mode)
+        documents = self._document_scores(reader, text) if mode is Mode.HYBRID else {}
+        pool = self._candidates(reader, request, vectors, asked, documents, stages)
+        if asked.left_out in pool:
+            pool.remove(asked.left_out)
+            stages.maxsim.pop(asked.left_out, None)
         with stages.stage("score") as counts:
             legs = self._score(reader, request, vectors, pool, stages.maxsim)
             counts.append(len(pool))
@@ -173,7 +203,7 @@ class Retriever:
         ]
         if request.highlights:
             with stages.stage("highlight") as counts:
-                hits = self._highlighted(reader, hits, order, query, question)
+                hits = self._highlighted(reader, hits, order, query, text)
                 counts.append(len(hits))
         return SearchResult(
             hits=tuple(hits),
@@ -197,13 +227,13 @@ class Retriever:
 
     # --- first stage ----------------------------------------------------------------------------
     def _query_vectors(
-        self, question: str, query: EncodedQuery, mode: Mode
-    ) -> dict[PageField, Query]:
+        self, question: str, asked: QueryVectors, mode: Mode
+    ) -> dict[PageField, LegQuery]:
         terms = query_vector(content_terms(question))
-        everything: dict[PageField, Query] = {
-            PageField.PATCHES: query.tokens.vectors,
-            PageField.HEADINGS: query.tokens.vectors,
-            PageField.DENSE: query.dense[None],
+        everything: dict[PageField, LegQuery] = {
+            PageField.PATCHES: asked.encoded.tokens.vectors,
+            PageField.HEADINGS: asked.headings,
+            PageField.DENSE: asked.encoded.dense[None],
             PageField.WORDS: terms,
             PageField.HEADING_WORDS: terms,
         }
@@ -213,8 +243,8 @@ class Retriever:
         self,
         reader: CollectionReader,
         request: SearchRequest,
-        vectors: dict[PageField, Query],
-        query: EncodedQuery,
+        vectors: dict[PageField, LegQuery],
+        asked: QueryVectors,
         documents: dict[str, float],
         stages: _Stages,
     ) -> list[str]:
@@ -225,7 +255,7 @@ class Retriever:
                 everything = reader.ids(scope)
                 counts.append(len(everything))
             return everything
-        first: list[tuple[PageField, Query, int]] = [
+        first: list[tuple[PageField, LegQuery, int]] = [
             (name, vector, settings.leg_candidates)
             for name, vector in vectors.items()
             if name is not PageField.PATCHES
@@ -237,8 +267,8 @@ class Retriever:
                     pool.update(candidate.record_id for candidate in found)
                 counts.append(len(pool))
         if PageField.PATCHES in vectors:
-            limit = max(settings.leg_candidates, request.top_k)
-            close = self._patches.best(reader, scope, query.tokens.vectors, limit)
+            limit = max(settings.leg_candidates, request.top_k) + (asked.left_out is not None)
+            close = self._patches.best(reader, scope, asked.encoded.tokens.vectors, limit)
             stages.stages += close.stages
             stages.warnings += close.warnings
             stages.maxsim |= {each.record_id: each.score for each in close.candidates}
@@ -262,7 +292,7 @@ class Retriever:
         self,
         reader: CollectionReader,
         request: SearchRequest,
-        vectors: dict[PageField, Query],
+        vectors: dict[PageField, LegQuery],
         pool: Sequence[str],
         maxsim: dict[str, float],
     ) -> Legs:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from PIL.Image import Image
+
 from rag.apps.connection import Connection
 from rag.settings import Settings, load_settings
 from rag.types import Json
@@ -117,8 +119,13 @@ class Octavo:
 
     def search(
         self,
-        query: str,
+        query: str = "",
         *,
+        image: Path | str | Image | None = None,
+        like: tuple[str, int] | tuple[str, int, Sequence[float]] | None = None,
+        towards: str = "",
+        away_from: str = "",
+        strength: float = 1.0,
         top_k: int | None = None,
         mode: str = "hybrid",
         exact: bool = False,
@@ -126,9 +133,35 @@ class Octavo:
         documents: Sequence[str] | None = None,
         pages: tuple[int, int] | None = None,
     ) -> Hits:
+        """Pages for words, an image, a page like another, or words beside one of these.
+
+        Args:
+            query: words; may be empty beside `image` or `like`.
+            image: a file, or an image of Pillow; the encoder has to read images.
+            like: document and page number, and where a part of the page is meant its left, top,
+                right and bottom in points. The page itself is left out.
+            towards: what the results should have more of.
+            away_from: what they should have less of.
+            strength: how far these move the query.
+            top_k: pages that come back.
+            mode: which legs of the search are used; without words only `visual` is.
+            exact: score every page.
+            filters: over the documents' metadata.
+            documents: sources or ids.
+            pages: first and last page.
+
+        Raises:
+            InputError: `query_not_supported`, `bad_image`, `bad_region`, `empty_region`, and what
+                else the arguments can be wrong in.
+        """
         return Hits(
             self._connection.search(
                 query,
+                image=image,
+                like=like,
+                towards=towards,
+                away_from=away_from,
+                strength=strength,
                 collection=self._collection,
                 top_k=top_k,
                 mode=mode,
@@ -196,7 +229,7 @@ class AsyncOctavo:
     async def ingest(self, paths: Path | str | Sequence[Path | str], **options: Any) -> Json:
         return await asyncio.to_thread(partial(self._octavo.ingest, paths, **options))
 
-    async def search(self, query: str, **options: Any) -> Hits:
+    async def search(self, query: str = "", **options: Any) -> Hits:
         return await asyncio.to_thread(partial(self._octavo.search, query, **options))
 
     async def ask(self, question: str, **options: Any) -> AnswerFound:

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from PIL import Image
+
 from ingestion.run import rehearse
 from ingestion.source import discover
 from rag.apps.ownership import (
@@ -21,6 +23,7 @@ from rag.apps.ownership import (
     folder_busy,
     read_owner,
 )
+from rag.apps.query_image import image_as_base64
 from rag.apps.service import Service, answer_request
 from rag.settings import Settings
 from rag.types import Json, Principal
@@ -67,10 +70,29 @@ class Connection:
 
     # --- reading --------------------------------------------------------------------------------
     def search(
-        self, query: str, *, collection: str = "default", top_k: int | None = None, **options: Any
+        self,
+        query: str = "",
+        *,
+        image: Path | str | Image.Image | None = None,
+        collection: str = "default",
+        top_k: int | None = None,
+        **options: Any,
     ) -> Json:
-        """Pages, as `octavo search --json` prints them; options as its flags."""
+        """Pages, as `octavo search --json` prints them; options as its flags.
+
+        Args:
+            query: words; may be empty beside `image` or `like`.
+            image: a file, read here, or an image.
+            collection: where to look.
+            top_k: pages that come back.
+            options: as `Service.search` takes them.
+
+        Raises:
+            InputError: `bad_image`, a file that cannot be read or is too large.
+        """
         limit = self._settings.retrieval.top_k if top_k is None else top_k
+        if image is not None:
+            options["image"] = image_as_base64(image)
         return self._call("search", query=query, collection=collection, top_k=limit, **options)
 
     def ask(self, question: str, *, collection: str = "default", **options: Any) -> Json:

@@ -16,9 +16,13 @@ from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
 from rag.apps.page_drawing import as_png_base64
+from rag.apps.query_image import image_from_base64
 from rag.ask import AskResult
 from rag.errors import InputError
 from rag.filters import Filter
+from rag.geometry import Box
+from rag.page_region import PageRegion
+from rag.query import Query
 from rag.repository import CollectionReader
 from rag.retrieve import Mode, SearchRequest, SearchResult
 from rag.tuned import TunedWidths, with_tuning
@@ -37,9 +41,14 @@ class Service:
     def search(
         self,
         *,
-        query: str,
         collection: str,
         top_k: int,
+        query: str = "",
+        image: str | None = None,
+        like: Sequence[Any] | None = None,
+        towards: str = "",
+        away_from: str = "",
+        strength: float = 1.0,
         mode: str = "hybrid",
         exact: bool = False,
         explain: bool = False,
@@ -49,13 +58,26 @@ class Service:
         pages: Sequence[int] | None = None,
         highlights: bool = True,
     ) -> Json:
+        """Pages for words, an image (a file in base64), or a page like another.
+
+        `like` is document, page number, and a box in page points or None; `expect` is document and
+        page number.
+        """
         start = time.perf_counter()
         reader = self._engine.reader(self._principal, collection)
+        asked = Query(
+            _spoken(query),
+            image=None if image is None else image_from_base64(image),
+            like=None if like is None else _region(reader, *like),
+            towards=_spoken(towards),
+            away_from=_spoken(away_from),
+            strength=strength,
+        )
         expected = None
         if expect is not None:
             expected = PageRef(reader.resolve_document(str(expect[0])), int(expect[1]))
         request = SearchRequest(
-            _spoken(query),
+            asked,
             top_k,
             mode=Mode(mode),
             exact=exact,
@@ -68,8 +90,9 @@ class Service:
         frames = reader.pages(found.record_ids)
         shown: Json = {
             "query": query,
+            **_beyond_text(asked),
             "collection": collection,
-            "mode": mode,
+            "mode": found.mode.value,
             "exact": exact,
             "encoder": str(self._engine.encoder.identity),
             "hits": [
@@ -412,6 +435,38 @@ def _spoken(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _region(
+    reader: CollectionReader, document: str, page_number: int, box: Sequence[float] | None = None
+) -> PageRegion:
+    ref = PageRef(reader.resolve_document(str(document)), int(page_number))
+    if box is None:
+        return PageRegion(ref)
+    if len(box) != 4:
+        raise InputError(f"a region wants 4 numbers, got {len(box)}", code="bad_region")
+    return PageRegion(ref, Box(*map(float, box)))
+
+
+def _beyond_text(asked: Query) -> Json:
+    """What a search was made with besides words; nothing for words alone."""
+    shown: Json = {}
+    if asked.image is not None:
+        shown["image"] = True
+    if asked.like is not None:
+        shown["like"] = {
+            "document_id": asked.like.ref.document_id,
+            "page_number": asked.like.ref.page_number,
+            "box": None if asked.like.box is None else list(asked.like.box),
+            "left_out": True,  # a page is most like itself, which nobody asks
+        }
+    if asked.towards or asked.away_from:
+        shown |= {
+            "towards": asked.towards,
+            "away_from": asked.away_from,
+            "strength": asked.strength,
+        }
+    return shown
+
+
 def _scope(
     reader: CollectionReader,
     filters: Json | None,
@@ -476,9 +531,7 @@ def _answer(question: str, collection: str, result: AskResult) -> Json:
             }
             for hit in result.search.hits
         ],
-        "warnings": [
-            warning.as_dict() for warning in (*result.search.warnings, *result.warnings)
-        ],
+        "warnings": [warning.as_dict() for warning in (*result.search.warnings, *result.warnings)],
     }
 
 

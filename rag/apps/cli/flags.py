@@ -29,6 +29,14 @@ class Mode(StrEnum):
     TEXT = "text"
 
 
+class Device(StrEnum):
+    """Where models and MaxSim run; auto takes cuda where there is such a device."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 @dataclass(frozen=True)
 class Common:
     """What every command takes, declared once."""
@@ -60,6 +68,12 @@ class Common:
             rich_help_panel=COMMON_PANEL,
         ),
     ] = None
+    device: Annotated[
+        Device | None,
+        typer.Option(
+            help="Where models and MaxSim run. Default: auto", rich_help_panel=COMMON_PANEL
+        ),
+    ] = None
     as_json: Annotated[
         bool, typer.Option("--json", help="Answer in JSON.", rich_help_panel=COMMON_PANEL)
     ] = False
@@ -73,9 +87,11 @@ class Common:
         from rag.settings import load_settings
 
         store = {"data_dir": self.data_dir, "qdrant_url": self.qdrant_url}
+        on_device = {} if self.device is None else {"device": self.device.value}
         overrides = {
             "store": {key: value for key, value in store.items() if value is not None},
-            "encoder": {} if self.encoder is None else encoder_override(self.encoder),
+            "encoder": on_device | ({} if self.encoder is None else encoder_override(self.encoder)),
+            "retrieval": on_device,
         }
         return load_settings(self.config, overrides=overrides)
 
@@ -83,7 +99,8 @@ class Common:
 def encoder_override(text: str) -> dict[str, str]:
     """`colpali:vidore/colqwen2.5-v0.2` as settings; a name alone leaves the model as it is."""
     name, _, model = text.partition(":")
-    return {"name": name, "model": model} if model else {"name": name}
+    place = "weights" if name == "words" else "model"
+    return {"name": name, place: model} if model else {"name": name}
 
 
 @contextmanager
@@ -220,3 +237,20 @@ def page_reference(text: str, *, flag: str) -> tuple[str, int]:
     if not document or not number.isascii() or not number.isdigit() or int(number) < 1:
         raise typer.BadParameter(f"expected DOC:PAGE, got {text!r}", param_hint=flag)
     return document, int(number)
+
+
+def region_reference(text: str, *, flag: str) -> tuple[str, int, tuple[float, ...] | None]:
+    """`report.pdf:60` or `report.pdf:60:72,90,300,200`: document, page, and the box in points."""
+    reference, _, last = text.rpartition(":")
+    if "," not in last:
+        return (*page_reference(text, flag=flag), None)
+    try:
+        box = tuple(float(number) for number in last.split(","))
+    except ValueError:
+        box = ()
+    if len(box) != 4:
+        raise typer.BadParameter(
+            f"expected DOC:PAGE:x0,y0,x1,y1, four numbers in points, got {text!r}",
+            param_hint=flag,
+        )
+    return (*page_reference(reference, flag=flag), box)

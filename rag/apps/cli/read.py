@@ -20,9 +20,12 @@ from rag.apps.cli.flags import (
     add_command,
     opened,
     page_reference,
+    region_reference,
     scope,
 )
 from rag.apps.cli.picture import write_evidence, write_png
+
+QUERY_PANEL = "Queries beyond words"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +37,42 @@ def register(app: typer.Typer) -> None:
 
 def search(
     common: Common,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")],
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="What to look for, in words.")
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Look for this image.", rich_help_panel=QUERY_PANEL),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DOC:PAGE[:x0,y0,x1,y1]",
+            help="Look for pages like this page, or like this part of it, in points.",
+            rich_help_panel=QUERY_PANEL,
+        ),
+    ] = None,
+    towards: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Have more of this in what is found.", rich_help_panel=QUERY_PANEL
+        ),
+    ] = None,
+    away_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Have less of this in what is found.", rich_help_panel=QUERY_PANEL
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=10,
+            help="How far --towards and --away-from move the query. Default: 1",
+            rich_help_panel=QUERY_PANEL,
+        ),
+    ] = None,
     top_k: Annotated[
         int | None, typer.Option("-k", "--top-k", min=1, max=50, help="Pages that come back.")
     ] = None,
@@ -59,13 +97,15 @@ def search(
     pages: PagesFlag = None,
 ) -> None:
     where = scope(filter_flags, filters, documents, pages)
+    beyond_text = _beyond_text(query, image, like, towards, away_from, strength)
     expected = None if expect is None else page_reference(expect, flag="--expect")
     if expect is not None and not explain:
         raise typer.BadParameter("wants --explain beside it", param_hint="--expect")
     settings = common.settings()
     with opened(settings, "search") as octavo:
         result = octavo.search(
-            query=query,
+            query=query or "",
+            **beyond_text,
             collection=common.collection,
             top_k=settings.retrieval.top_k if top_k is None else top_k,
             mode=mode.value,
@@ -91,7 +131,7 @@ def search(
         if explain:
             report.explanation(result)
         output.warnings(result.get("warnings", []))
-        output.note(f"{mode.value} search, {result['timings_ms']['total']:.0f} ms")
+        output.note(f"{result['mode']} search, {result['timings_ms']['total']:.0f} ms")
     if heatmap is not None and marked is not None:
         write_png(marked, heatmap)  # last: a picture that cannot be written costs no result
 
@@ -133,6 +173,35 @@ def ask(
     if heatmap is not None and evidence is not None:
         beside = _boxes_beside(result["citations"], result["citations"][0])
         write_evidence(evidence, beside, heatmap)
+
+
+def _beyond_text(
+    query: str | None,
+    image: Path | None,
+    like: str | None,
+    towards: str | None,
+    away_from: str | None,
+    strength: float | None,
+) -> dict[str, Any]:
+    """What is looked for besides words, as the client takes it.
+
+    Raises:
+        typer.BadParameter: nothing to look for, or flags that do not go together.
+    """
+    if query is None and image is None and like is None:
+        raise typer.BadParameter("give a query, --image or --like", param_hint="QUERY")
+    if image is not None and like is not None:
+        raise typer.BadParameter("wants no --like beside it", param_hint="--image")
+    if strength is not None and towards is None and away_from is None:
+        raise typer.BadParameter("wants --towards or --away-from", param_hint="--strength")
+    given = {
+        "image": image,
+        "like": None if like is None else region_reference(like, flag="--like"),
+        "towards": towards,
+        "away_from": away_from,
+        "strength": strength,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _boxes_beside(
