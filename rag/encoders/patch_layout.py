@@ -1,6 +1,6 @@
-"""Where on the page each row of a vision model looks, read from what its processor made of the page.
+"""Where on the page each row of a vision model looks, read from what its processor made of it.
 
-Every processor here stretches the page over whole cells, so a cell's box is a fraction of the page.
+Every processor here stretches the page over whole cells: a cell's box is a fraction of the page.
 Counts are compared, never assumed: a box moved by one row would point at the wrong words for good.
 """
 
@@ -56,8 +56,9 @@ class PatchGrid:
     def fractions(self) -> npt.NDArray[np.float64]:
         """(n_rows * n_columns, 4) boxes of the cells in a square of side 1."""
         row, column = np.divmod(np.arange(len(self)), self.n_columns)
-        starts = np.stack([column, row], axis=1)  # (n, 2) as x, y
-        return np.hstack([starts, starts + 1]) / np.tile([self.n_columns, self.n_rows], 2)
+        corners = np.stack([column, row, column + 1, row + 1], axis=1).astype(np.float64)
+        corners /= (self.n_columns, self.n_rows, self.n_columns, self.n_rows)
+        return corners
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ class Frame:
 
     def fractions(self) -> npt.NDArray[np.float64]:
         """(n_cells, 4) the cells as fractions of the page."""
-        size = np.array([self.x1 - self.x0, self.y1 - self.y0] * 2)
-        return self.grid.fractions() * size + np.array([self.x0, self.y0] * 2)
+        corners = self.grid.fractions()
+        corners *= (self.x1 - self.x0, self.y1 - self.y0, self.x1 - self.x0, self.y1 - self.y0)
+        corners += (self.x0, self.y0, self.x0, self.y0)
+        return corners
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,7 @@ class _PageInput:
 
     @property
     def is_image(self) -> npt.NDArray[np.bool_]:
-        return self.token_ids == self.image_token_id
+        return np.equal(self.token_ids, self.image_token_id)
 
     @property
     def spans(self) -> Spans:
@@ -111,6 +114,8 @@ def patch_layout(
         family: class name of a model in colpali-engine.
         processor: its processor.
         inputs: what `process_images` returned for this page, or the page's part of a batch.
+        width_pt: of the page that the picture shows as a whole.
+        height_pt: likewise.
 
     Returns:
         (n, 4) float32 page points and (n,) kinds of the attended rows, in their order: PATCH for
@@ -226,6 +231,7 @@ _FAMILIES: dict[str, tuple[Callable[[Any], int], Callable[[_PageInput], list[Fra
     "ColPali": (_own_token, _squashed),
     "ColQwen2": (_own_token, _merged),
     "ColQwen2_5": (_own_token, _merged),
+    "ColQwen2_5Omni": (_own_token, _merged),
     "ColQwen3": (_own_token, _merged),
     "ColQwen3_5": (_own_token, _merged),
     "ColIdefics3": (_own_token, _tiled),

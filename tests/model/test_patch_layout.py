@@ -1,0 +1,296 @@
+"""Boxes of patches against each family's own processor and model: a block drawn on the page reddens
+the pixels of exactly the rows whose boxes it covers, and moves exactly those rows of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: make test-torch")
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rag.encoders.patch_layout import FAMILIES, patch_layout
+from rag.geometry import Box
+from rag.testing.checkpoints import FAMILIES as TINY_FAMILIES
+from rag.testing.tiny_models import build
+from rag.testing.tiny_tokenizers import qwen_tokenizer
+from rag.types import VectorKind
+
+SHAPES = {
+    "portrait": (620, 877),
+    "landscape": (877, 620),
+    "square": (600, 600),
+    "1:8": (150, 1200),
+    "8:1": (1200, 150),
+}
+TILED = ("ColIdefics3", "ColModernVBert")
+MODELS = tuple(family for family in FAMILIES if family in TINY_FAMILIES)
+PX_PER_PT = 2.0
+
+every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+
+
+# --- processors ---------------------------------------------------------------------------------
+@cache
+def model_and_processor(family: str):
+    return build(family, seed=0)
+
+
+@pytest.fixture(params=[*FAMILIES, *(f"{family} full size" for family in MODELS)])
+def made(request: pytest.FixtureRequest) -> tuple[str, object]:
+    """A family and its processor, of tiny and of released sizes."""
+    family, *full = request.param.split(" ", 1)
+    if family == "ColQwen2_5Omni":
+        return family, omni_processor()
+    processor = build(family, seed=0)[1] if full else model_and_processor(family)[1]
+    if full:
+        enlarge(family, processor)
+    return family, processor
+
+
+def enlarge(family: str, processor) -> None:
+    """To the sizes of the released checkpoints."""
+    images = processor.image_processor
+    if family == "ColPali":
+        images.size = {"height": 448, "width": 448}
+        images.image_seq_length = processor.image_seq_length = 1024
+    elif family == "ColGemma3":
+        images.size = {"height": 896, "width": 896}
+        processor.image_seq_length = 256
+        tokenizer = processor.tokenizer
+        picture = f"{tokenizer.boi_token}{tokenizer.image_token * 256}{tokenizer.eoi_token}"
+        processor.full_image_sequence = f"\n\n{picture}\n\n"
+    elif family in TILED:
+        images.size, images.max_image_size = {"longest_edge": 2048}, {"longest_edge": 512}
+        processor.image_seq_len = 64
+    else:
+        cell = (2 * images.patch_size) ** 2
+        images.size = {"shortest_edge": 4 * cell, "longest_edge": 768 * cell}
+
+
+@cache
+def omni_processor():
+    from colpali_engine.models import ColQwen2_5OmniProcessor
+    from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, WhisperFeatureExtractor
+
+    tokenizer = qwen_tokenizer()
+    for name, token in {
+        "image": "<|image_pad|>",
+        "video": "<|video_pad|>",
+        "audio": "<|vision_pad|>",
+    }.items():
+        setattr(tokenizer, f"{name}_token", token)
+        setattr(tokenizer, f"{name}_token_id", tokenizer.convert_tokens_to_ids(token))
+    for name in ("vision_bos", "vision_eos", "audio_bos", "audio_eos"):
+        setattr(tokenizer, f"{name}_token", "<|vision_start|>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% for c in m['content'] %}"
+        "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
+    )
+    size = {"shortest_edge": 4 * 28 * 28, "longest_edge": 64 * 28 * 28}
+    return ColQwen2_5OmniProcessor(
+        image_processor=Qwen2VLImageProcessor(size=size),
+        video_processor=Qwen2VLVideoProcessor(),
+        feature_extractor=WhisperFeatureExtractor(),
+        tokenizer=tokenizer,
+    )
+
+
+# --- pages --------------------------------------------------------------------------------------
+def page(shape: tuple[int, int], block: Box | None = None, colour: str = "red") -> Image.Image:
+    image = Image.new("RGB", shape, "white")
+    if block is not None:
+        image.paste(colour, tuple(round(edge * PX_PER_PT) for edge in block))
+    return image
+
+
+def layout(family: str, processor, inputs, shape: tuple[int, int]):
+    width, height = (side / PX_PER_PT for side in shape)
+    return patch_layout(family, processor, inputs, width_pt=width, height_pt=height)
+
+
+def levels(family: str, n_patches: int, processor) -> Iterator[slice]:
+    """Rows among the patches that show the page once."""
+    if family in TILED and n_patches > processor.image_seq_len:
+        yield slice(0, n_patches - processor.image_seq_len)
+        yield slice(n_patches - processor.image_seq_len, n_patches)
+    else:
+        yield slice(0, n_patches)
+
+
+def covered(boxes, block: Box):
+    """(n,) which part of each box the block covers."""
+    x0, y0, x1, y1 = boxes.T.astype(np.float64)
+    across = np.clip(np.minimum(x1, block.x1) - np.maximum(x0, block.x0), 0, None)
+    down = np.clip(np.minimum(y1, block.y1) - np.maximum(y0, block.y0), 0, None)
+    return across * down / ((x1 - x0) * (y1 - y0))
+
+
+def reddened(family: str, processor, inputs):
+    """(n_image_tokens,) which part of the pixels behind each image token is red, token by token as
+    the model merges or shuffles its patches.
+    """
+    images = processor.image_processor
+    pixels = inputs["pixel_values"].double().numpy()
+    if family in TILED or family in ("ColPali", "ColGemma3"):
+        n_tokens = processor.image_seq_len if family in TILED else processor.image_seq_length
+        side = round(n_tokens**0.5)
+        frames = pixels.reshape(-1, *pixels.shape[-3:])[:, 1]  # (n_frames, height, width) of green
+        cell = frames.shape[-1] // side
+        green = frames.reshape(-1, side, cell, side, cell).mean(axis=(2, 4)).ravel()
+    else:
+        patch, merged = images.patch_size, images.merge_size**2
+        green = pixels.reshape(-1, merged, 3, images.temporal_patch_size, patch * patch)
+        green = green[:, :, 1].mean(axis=(1, 2, 3))
+    return 1 - (green * images.image_std[1] + images.image_mean[1])  # white is 1, red is 0
+
+
+# --- the processor ------------------------------------------------------------------------------
+@every_shape
+def test_boxes_tile_the_page_once_a_level_and_rows_are_the_attended_tokens(made, shape):
+    family, processor = made
+    inputs = processor.process_images([page(shape)])
+    boxes, kinds = layout(family, processor, inputs, shape)
+    assert len(boxes) == len(kinds) == int(inputs["attention_mask"].sum())
+    is_patch = kinds == VectorKind.PATCH
+    assert set(kinds) == {VectorKind.PATCH, VectorKind.SPECIAL}
+    assert not boxes[~is_patch].any()
+    patches = boxes[is_patch].astype(np.float64)
+    width, height = (side / PX_PER_PT for side in shape)
+    for level in levels(family, len(patches), processor):
+        x0, y0, x1, y1 = patches[level].T
+        assert min(x0.min(), y0.min()) >= 0
+        assert x1.max() <= width * (1 + 1e-6)
+        assert y1.max() <= height * (1 + 1e-6)
+        across = np.minimum(x1[:, None], x1) - np.maximum(x0[:, None], x0)
+        down = np.minimum(y1[:, None], y1) - np.maximum(y0[:, None], y0)
+        overlaps = (across > 1e-3) & (down > 1e-3)
+        assert (overlaps == np.eye(len(x0), dtype=bool)).all()
+        assert ((x1 - x0) * (y1 - y0)).sum() == pytest.approx(width * height, rel=1e-3)
+
+
+@every_shape
+def test_a_red_block_reddens_the_pixels_of_the_rows_whose_boxes_it_covers(made, shape):
+    family, processor = made
+    width, height = (side / PX_PER_PT for side in shape)
+    block = Box(0.55 * width, 0.1 * height, 0.8 * width, 0.3 * height)  # right of and above centre
+    inputs = processor.process_images([page(shape, block)])
+    boxes, kinds = layout(family, processor, inputs, shape)
+    expected = covered(boxes[kinds == VectorKind.PATCH], block)
+    red = reddened(family, processor, inputs)
+    assert expected.max() > 0.3
+    # Resizing blurs a pixel at each edge, and the block's own edges are whole pixels.
+    np.testing.assert_allclose(red, expected, atol=0.12)
+
+
+def test_one_part_of_a_batch_has_the_layout_it_has_alone(made):
+    family, processor = made
+    shapes = [SHAPES["portrait"], SHAPES["8:1"]]
+    batch = processor.process_images([page(shape) for shape in shapes])
+    if family == "ColGemma3":
+        assert batch["input_ids"].shape[0] == 2  # its pages are of one length, never padded
+    for place, shape in enumerate(shapes):
+        part = {
+            name: batch[name][place]
+            for name in ("input_ids", "attention_mask", "image_grid_thw")
+            if name in batch
+        }
+        alone = layout(family, processor, processor.process_images([page(shape)]), shape)
+        for expected, got in zip(alone, layout(family, processor, part, shape), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("family", TILED)
+def test_tiles_whose_names_are_no_tokens_of_their_own_are_found(family):
+    processor = build(family, seed=0)[1]
+    tile = processor.image_processor.max_image_size["longest_edge"]
+    processor.image_processor.size = {"longest_edge": 7 * tile}  # names go to 4 a side
+    assert "<row_7_col_1>" not in processor.tokenizer.get_vocab()
+    shape, block = (600, 877), Box(20, 300, 120, 340)
+    inputs = processor.process_images([page(shape, block)])
+    assert inputs["pixel_values"].shape[1] == 7 * 5 + 1
+    boxes, kinds = layout(family, processor, inputs, shape)
+    expected = covered(boxes[kinds == VectorKind.PATCH], block)
+    np.testing.assert_allclose(reddened(family, processor, inputs), expected, atol=0.12)
+
+
+@pytest.mark.parametrize("shape", [SHAPES["1:8"], SHAPES["8:1"]], ids=["1:8", "8:1"])
+def test_crops_of_pan_and_scan_have_their_places(shape):
+    processor = build("ColGemma3", seed=0)[1]
+    processor.images_kwargs = {
+        **processor.images_kwargs,
+        "do_pan_and_scan": True,
+        "pan_and_scan_min_crop_size": 100,
+    }
+    width, height = (side / PX_PER_PT for side in shape)
+    block = Box(0.55 * width, 0.1 * height, 0.8 * width, 0.3 * height)
+    inputs = processor.process_images([page(shape, block)])
+    assert inputs["pixel_values"].shape[0] == 1 + 4
+    boxes, kinds = layout("ColGemma3", processor, inputs, shape)
+    expected = covered(boxes[kinds == VectorKind.PATCH], block)
+    np.testing.assert_allclose(reddened("ColGemma3", processor, inputs), expected, atol=0.12)
+
+
+# --- the model ----------------------------------------------------------------------------------
+def without_mixing(family: str):
+    """A model whose image tower hands each patch on by itself: attention adds nothing to it."""
+    model = build(family, seed=0)[0]
+    silenced = 0
+    for name, part in model.named_modules():
+        if name.endswith((".attn.proj", ".vision_model.out_proj")) or (
+            "vision" in name and name.endswith(".self_attn.out_proj")
+        ):
+            torch.nn.init.zeros_(part.weight)
+            silenced += 1
+    assert silenced == 2  # one a layer
+    for name, weight in model.named_parameters():
+        if name.endswith("mm_input_projection_weight"):  # Gemma's begins as zeros, and sees nothing
+            torch.nn.init.normal_(weight)
+    return model
+
+
+def rows_before_the_language_model(model, inputs):
+    """(n_pages, n_rows, hidden) what its first layer is given: image features in their places."""
+    *_, language_model = (part for part in model.modules() if hasattr(part, "layers"))
+    found = []
+
+    def keep(_, args, kwargs):
+        found.append(args[0] if args else kwargs["hidden_states"])
+
+    handle = language_model.layers[0].register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        with torch.inference_mode():
+            model(**inputs)
+    finally:
+        handle.remove()
+    return found[0].double().numpy()
+
+
+@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize(
+    "shape", [SHAPES["portrait"], SHAPES["landscape"]], ids=["portrait", "landscape"]
+)
+def test_what_is_drawn_in_a_box_moves_the_rows_that_look_there(family, shape):
+    model, processor = without_mixing(family), model_and_processor(family)[1]
+    white = processor.process_images([page(shape)])
+    boxes, kinds = layout(family, processor, white, shape)
+    patches = boxes[kinds == VectorKind.PATCH]
+    finest = next(levels(family, len(patches), processor))
+    drawn = [Box(*map(float, patches[index])) for index in range(finest.stop)[3::7]]
+    pages = [page(shape), *(page(shape, box, "black") for box in drawn)]
+    rows = rows_before_the_language_model(model, processor.process_images(pages))
+    moved = np.linalg.norm(rows[1:] - rows[:1], axis=2)  # (n_drawn, n_rows)
+    assert not moved[:, kinds == VectorKind.SPECIAL].any()
+    for box, by_row in zip(drawn, moved[:, kinds == VectorKind.PATCH], strict=True):
+        expected = covered(patches, box)
+        for level in levels(family, len(patches), processor):
+            looks_there = expected[level].argmax()
+            others = np.delete(by_row[level], looks_there)
+            assert by_row[level][looks_there] > 2 * others.max()
