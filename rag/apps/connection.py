@@ -106,9 +106,17 @@ class Connection:
         return self._call("show", document=document, collection=collection)
 
     def page_png(
-        self, document: str, page_number: int, *, collection: str = "default", **options: Any
+        self,
+        document: str,
+        page_number: int,
+        *,
+        image: Path | str | Image.Image | None = None,
+        collection: str = "default",
+        **options: Any,
     ) -> Json:
-        """A page as PNG in base64, with what speaks to `query` marked; `dpi` sets its size."""
+        """A page as PNG in base64, with what speaks to a query marked; `dpi` sets its size."""
+        if image is not None:
+            options["image"] = image_as_base64(image)
         return self._call(
             "page_png",
             document=document,

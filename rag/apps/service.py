@@ -14,15 +14,13 @@ from ingestion.events import OnEvent
 from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
+from rag.apps.asked import beyond_text, query_asked, spoken
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
 from rag.apps.page_drawing import as_png_base64
-from rag.apps.query_image import image_from_base64
 from rag.ask import AskResult
 from rag.errors import InputError
 from rag.filters import Filter
-from rag.geometry import Box
-from rag.page_region import PageRegion
-from rag.query import Query
+from rag.query import Query, encode
 from rag.repository import CollectionReader
 from rag.retrieve import Mode, SearchRequest, SearchResult
 from rag.tuned import TunedWidths, with_tuning
@@ -65,12 +63,13 @@ class Service:
         """
         start = time.perf_counter()
         reader = self._engine.reader(self._principal, collection)
-        asked = Query(
-            _spoken(query),
-            image=None if image is None else image_from_base64(image),
-            like=None if like is None else _region(reader, *like),
-            towards=_spoken(towards),
-            away_from=_spoken(away_from),
+        asked = query_asked(
+            reader,
+            query,
+            image=image,
+            like=like,
+            towards=towards,
+            away_from=away_from,
             strength=strength,
         )
         expected = None
@@ -90,7 +89,7 @@ class Service:
         frames = reader.pages(found.record_ids)
         shown: Json = {
             "query": query,
-            **_beyond_text(asked),
+            **beyond_text(asked),
             "collection": collection,
             "mode": found.mode.value,
             "exact": exact,
@@ -128,7 +127,7 @@ class Service:
         reader = self._engine.reader(self._principal, collection)
         result = self._engine.asker(collection).ask(
             reader,
-            _spoken(question),
+            spoken(question),
             mode=Mode(mode),
             scope=_scope(reader, filters, documents, pages),
         )
@@ -178,20 +177,37 @@ class Service:
         page_number: int,
         collection: str,
         query: str | None = None,
+        image: str | None = None,
+        like: Sequence[Any] | None = None,
+        towards: str = "",
+        away_from: str = "",
+        strength: float = 1.0,
         dpi: float | None = None,
         token: str | None = None,
         tokens: bool = False,
     ) -> Json:
-        """A page as PNG (base64), with what speaks to `query` marked on it.
+        """A page as PNG (base64), with what speaks to a query marked on it, given as to `search`.
 
         `token` marks what speaks to this word of the query alone; `tokens` draws the page once for
         the query and once for each of its words, on one sheet.
         """
-        if not query and (token or tokens):
+        is_asked = bool(query) or image is not None or like is not None
+        if not is_asked and (token or tokens):
             raise InputError("tokens are of a query, and there is none")
         reader = self._engine.reader(self._principal, collection)
         ref = PageRef(reader.resolve_document(document), page_number)
-        marked = self._found_on(reader, ref, query, token) if query else None
+        marked = None
+        if is_asked:
+            asked = query_asked(
+                reader,
+                query or "",
+                image=image,
+                like=like,
+                towards=towards,
+                away_from=away_from,
+                strength=strength,
+            )
+            marked = self._found_on(reader, ref, asked, token)
         settings = self._engine.settings.render
         picture = reader.page_image(ref, settings.dpi if dpi is None else dpi)
         if marked is None:
@@ -387,7 +403,7 @@ class Service:
         ]
 
     def _found_on(
-        self, reader: CollectionReader, ref: PageRef, query: str, token: str | None
+        self, reader: CollectionReader, ref: PageRef, query: Query, token: str | None
     ) -> MarkedPage | None:
         page = reader.page(ref.document_id, ref.page_number)
         if page.record_id is None:
@@ -395,8 +411,8 @@ class Service:
         vectors = reader.vectors([page.record_id], PageField.PATCHES).get(page.record_id)
         if vectors is None:
             return None
-        asked = self._engine.encoder.encode_query(query)
-        return mark(page.with_vectors(vectors), asked, query, token=token)
+        asked = encode(query, self._engine.encoder, reader).encoded
+        return mark(page.with_vectors(vectors), asked, query.text, token=token)
 
 
 # The store stands still for seconds while it optimizes, and small additions gain nothing by it.
@@ -430,43 +446,6 @@ def answer_request(service: Service) -> Callable[[str, Json], Json]:
 
 
 # --- shapes -------------------------------------------------------------------------------------
-def _spoken(text: str) -> str:
-    """A question as text; bytes of a terminal that are no UTF-8 become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _region(
-    reader: CollectionReader, document: str, page_number: int, box: Sequence[float] | None = None
-) -> PageRegion:
-    ref = PageRef(reader.resolve_document(str(document)), int(page_number))
-    if box is None:
-        return PageRegion(ref)
-    if len(box) != 4:
-        raise InputError(f"a region wants 4 numbers, got {len(box)}", code="bad_region")
-    return PageRegion(ref, Box(*map(float, box)))
-
-
-def _beyond_text(asked: Query) -> Json:
-    """What a search was made with besides words; nothing for words alone."""
-    shown: Json = {}
-    if asked.image is not None:
-        shown["image"] = True
-    if asked.like is not None:
-        shown["like"] = {
-            "document_id": asked.like.ref.document_id,
-            "page_number": asked.like.ref.page_number,
-            "box": None if asked.like.box is None else list(asked.like.box),
-            "left_out": True,  # a page is most like itself, which nobody asks
-        }
-    if asked.towards or asked.away_from:
-        shown |= {
-            "towards": asked.towards,
-            "away_from": asked.away_from,
-            "strength": asked.strength,
-        }
-    return shown
-
-
 def _scope(
     reader: CollectionReader,
     filters: Json | None,

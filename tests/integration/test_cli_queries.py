@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 
@@ -52,6 +54,10 @@ def numbers(answer):
 def box_of(octavo, word, page):
     hits = octavo("search", word)["hits"]
     return next(hit["boxes"] for hit in hits if hit["page_number"] == page)[0]["box"]
+
+
+def picture(page):
+    return Image.open(io.BytesIO(base64.b64decode(page["png"])))
 
 
 def test_pages_like_a_page(octavo):
@@ -136,6 +142,16 @@ def test_a_query_moves_towards_and_away(octavo):
 def test_flags_that_say_nothing_together_are_a_usage_error(octavo, arguments):
     ended, error = octavo("search", *arguments)
     assert (ended, error["code"]) == (2, "usage")
+
+
+def test_the_best_page_is_drawn_with_what_is_like_the_region(octavo, folder):
+    region = ",".join(map(str, box_of(octavo, "harbour fee", 1)))
+    best = octavo("search", "--like", f"sea: power.pdf:1:{region}", "--heatmap", "best.png")
+    page = best["hits"][0]["page_number"]
+    with Octavo(folder / "data") as client, Image.open(folder / "best.png") as drawn:
+        plain = client._connection.page_png("sea: power.pdf", page)
+        assert drawn.tobytes() != picture(plain).tobytes()
+        assert drawn.size == picture(plain).size
 
 
 def test_the_text_mode_takes_words_alone(octavo):

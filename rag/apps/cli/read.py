@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def search(
     common: Common,
     query: Annotated[
-        str | None, typer.Argument(metavar="[QUERY]", help="What to look for, in words.")
+        str | None, typer.Argument(metavar="QUERY", help="What to look for, in words.")
     ] = None,
     image: Annotated[
         Path | None,
@@ -121,6 +121,7 @@ def search(
                 document=best["document_id"],
                 page_number=best["page_number"],
                 query=query,
+                **beyond_text,
                 collection=common.collection,
                 dpi=settings.render.dpi,
             )

@@ -1,0 +1,85 @@
+"""Queries as the faces hand them in, words and JSON, and as results show them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rag.apps.query_image import image_from_base64
+from rag.errors import InputError
+from rag.geometry import Box
+from rag.page_region import PageRegion
+from rag.query import Query
+from rag.repository import CollectionReader
+from rag.types import Json, PageRef
+
+
+def spoken(text: str) -> str:
+    """A question as text; bytes of a terminal that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def query_asked(
+    reader: CollectionReader,
+    text: str,
+    *,
+    image: str | None = None,
+    like: Sequence[Any] | None = None,
+    towards: str = "",
+    away_from: str = "",
+    strength: float = 1.0,
+) -> Query:
+    """A query of what a caller gave.
+
+    Args:
+        reader: knows the documents of `like`.
+        text: words.
+        image: a file in base64.
+        like: document, page number, and a box in page points or None.
+        towards: words.
+        away_from: words.
+        strength: see `Query`.
+
+    Raises:
+        InputError: `bad_image`, `bad_region`, and as `Query` and `resolve_document` raise it.
+    """
+    return Query(
+        spoken(text),
+        image=None if image is None else image_from_base64(image),
+        like=None if like is None else _region(reader, *like),
+        towards=spoken(towards),
+        away_from=spoken(away_from),
+        strength=strength,
+    )
+
+
+def beyond_text(query: Query) -> Json:
+    """What a search was made with besides words; nothing for words alone."""
+    shown: Json = {}
+    if query.image is not None:
+        shown["image"] = True
+    if query.like is not None:
+        shown["like"] = {
+            "document_id": query.like.ref.document_id,
+            "page_number": query.like.ref.page_number,
+            "box": None if query.like.box is None else list(query.like.box),
+            "left_out": True,  # a page is most like itself, which nobody asks
+        }
+    if query.towards or query.away_from:
+        shown |= {
+            "towards": query.towards,
+            "away_from": query.away_from,
+            "strength": query.strength,
+        }
+    return shown
+
+
+def _region(
+    reader: CollectionReader, document: str, page_number: int, box: Sequence[float] | None = None
+) -> PageRegion:
+    ref = PageRef(reader.resolve_document(str(document)), int(page_number))
+    if box is None:
+        return PageRegion(ref)
+    if len(box) != 4:
+        raise InputError(f"a region wants 4 numbers, got {len(box)}", code="bad_region")
+    return PageRegion(ref, Box(*map(float, box)))
