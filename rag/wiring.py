@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import shutil
 import threading
@@ -74,7 +75,12 @@ def load_encoder(chosen: EncoderSettings) -> PageEncoder:
     match chosen.name:
         case "words":
             return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
-        case "colpali" | "dense":
+        case "colpali":
+            _require_vision_extra(chosen.name)
+            from rag.encoders.colpali import ColPaliEncoder  # brings torch
+
+            return ColPaliEncoder.load(chosen)
+        case "dense":
             raise ConfigError(f"the {chosen.name} encoder is not part of this version")
         case "remote":
             from rag.encoders.remote import RemoteEncoder  # a client that only servers want
@@ -82,6 +88,14 @@ def load_encoder(chosen: EncoderSettings) -> PageEncoder:
             return RemoteEncoder.connect(chosen)
         case other:
             assert_never(other)
+
+
+def _require_vision_extra(name: str) -> None:
+    if importlib.util.find_spec("colpali_engine") is None:
+        raise ConfigError(
+            f"the {name} encoder is not installed",
+            next_step="Install it with pip install 'octavo[vision]'.",
+        )
 
 
 def fde_spec(chosen: FdeSettings, *, dim: int) -> FdeSpec:
@@ -371,6 +385,8 @@ class Engine:
             "dim": identity.dim,
             "dense_dim": identity.dense_dim,
             **{f"encoder.{key}": value for key, value in identity.settings.items()},
+            # Another resolution makes other vectors of the same page.
+            **({"render.dpi": self.settings.render.dpi} if self.encoder.wants_image else {}),
             # Nothing where pages stay as they are: collections made before pooling stay readable.
             **{
                 f"pooling.{key}": value
