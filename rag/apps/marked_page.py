@@ -97,7 +97,7 @@ def rows_of(word: str, labels: Sequence[str]) -> tuple[int, ...]:
         InputError: `unknown_token`.
     """
     wanted = _bare(word)
-    found = {row for row, label in enumerate(labels) if label == word}
+    found = {row for row, label in enumerate(labels) if word and label == word}
     parts = [_bare(label) for label in labels]
     for start, first in enumerate(parts):
         joined, end = first, start + 1

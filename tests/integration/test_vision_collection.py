@@ -171,6 +171,25 @@ def test_a_word_of_the_query_has_a_map_of_its_own(service: Service) -> None:
     assert (sheet["width_pt"], sheet["height_pt"]) == FRAMES[1]
 
 
+def test_a_page_as_the_query_is_shown_where_it_is_met(service: Service) -> None:
+    block = list(BLOCKS[1])
+    found = service.page_png(
+        document="harbour.pdf", page_number=2, collection="c", like=["harbour.pdf", 1, block]
+    )
+    assert len(found["tokens"]) == 2  # two cells of the first page are the block
+    assert is_inside(found["boxes"][0]["box"], BLOCKS[2])
+
+
+def test_words_that_a_query_moves_away_from_change_its_map(service: Service) -> None:
+    def hottest(**moved: Any) -> float:
+        found = service.page_png(
+            document="harbour.pdf", page_number=1, collection="c", query="kite", **moved
+        )
+        return float(found["tokens"][0]["max"])
+
+    assert hottest(towards="black") > hottest() + 0.3
+
+
 def test_words_under_the_best_patches_are_named(place: Path, tmp_path: Path) -> None:
     # The print stands on the block, so that it is under the hottest cells.
     words = PdfText("Hidden treasure here", 125, 400, 11)
