@@ -7,17 +7,31 @@ search uses: MaxSim where a family has a vector a token, else the dot product.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from rag.encoders.self_test import QUERIES, pages
 from rag.errors import ModelFailed
+from rag.types import Json
 
-# Scores of all queries and pages, (n_queries, n_pages) between -1 and 1, with their gradients:
-# first as the search scores, then in any other way the loss is to see as well.
-Scores = Callable[[], Sequence[torch.Tensor]]
+
+class Scores(NamedTuple):
+    """(n_queries, n_pages) between -1 and 1 each, with their gradients.
+
+    Attributes:
+        searched: as the search scores; the own page has to lead in all of them.
+        beside: in other ways, that the loss is to see as well.
+    """
+
+    searched: Sequence[torch.Tensor]
+    beside: Sequence[torch.Tensor] = ()
+
+
+Scoring = Callable[[], Scores]
 
 _LEARNING_RATE = 1e-3
 _TEMPERATURE = 0.05
@@ -35,22 +49,22 @@ def train(family: str, model: Any, processor: Any) -> int:
     # Layers this small are slower on two threads, by far where the cores are shared.
     torch.set_num_threads(1)
     try:
-        return _train(family, model, _scores_of(family, model, processor))
+        return _train(family, model, _scoring_of(family, model, processor))
     finally:
         torch.set_num_threads(n_threads)
 
 
-def _train(family: str, model: Any, scores: Scores) -> int:
+def _train(family: str, model: Any, scoring: Scoring) -> int:
     optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE)
     own = torch.arange(len(QUERIES))
     for step in range(_STEPS):
-        similarities = scores()
-        if _margin(similarities[0]) > _MARGIN:
+        scores = scoring()
+        if _margin(scores) > _MARGIN:
             return step
-        logits = [similarity / _TEMPERATURE for similarity in similarities]
+        logits = [similarity / _TEMPERATURE for similarity in (*scores.searched, *scores.beside)]
         loss = sum(
-            functional.cross_entropy(scored, own) + functional.cross_entropy(scored.T, own)
-            for scored in logits
+            functional.cross_entropy(each, own) + functional.cross_entropy(each.T, own)
+            for each in logits
         )
         optimizer.zero_grad()
         loss.backward()
@@ -65,69 +79,95 @@ def _train(family: str, model: Any, scores: Scores) -> int:
 def margin(family: str, model: Any, processor: Any) -> float:
     """By how much the page of a query leads, where it leads least."""
     with torch.no_grad():
-        return _margin(_scores_of(family, model, processor)()[0])
+        return _margin(_scoring_of(family, model, processor)())
 
 
-def _margin(similarity: torch.Tensor) -> float:
-    own = similarity.diagonal()
+def _margin(scores: Scores) -> float:
+    similarity = torch.stack(list(scores.searched))  # (n_ways, n_queries, n_pages)
+    own = similarity.diagonal(dim1=1, dim2=2)
     others = similarity.masked_fill(torch.eye(len(QUERIES), dtype=torch.bool), -torch.inf)
-    return float((own - others.amax(dim=1)).min().detach())
+    return float((own - others.amax(dim=2)).min().detach())
 
 
 # --- how each kind of model reads pages and queries ---------------------------------------------
-def _scores_of(family: str, model: Any, processor: Any) -> Scores:
+def _scoring_of(family: str, model: Any, processor: Any) -> Scoring:
     if family.startswith("Col"):
         return _late_interaction(model, processor)
     if family.startswith("Bi"):
         return _single_vectors(model, processor)
     if family in ("Clip", "Siglip"):
         return _two_towers(model, processor)
-    return _last_tokens(model, processor)
+    return _last_tokens(_WAYS[family], model, processor)
 
 
-def _late_interaction(model: Any, processor: Any) -> Scores:
+def _late_interaction(model: Any, processor: Any) -> Scoring:
     page_inputs = processor.process_images(list(pages()))
     query_inputs = processor.process_queries(list(QUERIES))
     is_padding = page_inputs["attention_mask"] == 0  # (n_pages, n_page_rows)
     n_rows = query_inputs["attention_mask"].sum(dim=1)  # (n_queries,)
 
-    def scores() -> Sequence[torch.Tensor]:
+    def scoring() -> Scores:
         # Padding rows are zeros: those of a query, and those of a page in the mean, add nothing.
         similarity = torch.einsum("qnd,pmd->qpnm", model(**query_inputs), model(**page_inputs))
         best = similarity.masked_fill(is_padding[None, :, None, :], -torch.inf).amax(dim=3)
         # All pages begin with the same rows. Once those are best for every query, MaxSim has no
         # gradient that tells pages apart; the mean over rows always has.
-        return best.sum(dim=2) / n_rows[:, None], similarity.mean(dim=3).sum(dim=2) / n_rows[
-            :, None
-        ]
+        mean = similarity.mean(dim=3)
+        return Scores(
+            [best.sum(dim=2) / n_rows[:, None]], beside=[mean.sum(dim=2) / n_rows[:, None]]
+        )
 
-    return scores
+    return scoring
 
 
-def _single_vectors(model: Any, processor: Any) -> Scores:
+def _single_vectors(model: Any, processor: Any) -> Scoring:
     page_inputs = processor.process_images(list(pages()))
     query_inputs = processor.process_queries(list(QUERIES))
-    return lambda: [model(**query_inputs) @ model(**page_inputs).T]
+    return lambda: Scores([model(**query_inputs) @ model(**page_inputs).T])
 
 
-def _two_towers(model: Any, processor: Any) -> Scores:
+def _two_towers(model: Any, processor: Any) -> Scoring:
     page_inputs = processor(images=list(pages()), return_tensors="pt")
     query_inputs = processor(
         text=list(QUERIES), padding="max_length", truncation=True, return_tensors="pt"
     )
 
-    def scores() -> Sequence[torch.Tensor]:
+    def scoring() -> Scores:
         queries = model.get_text_features(**query_inputs).pooler_output
         shown = model.get_image_features(**page_inputs).pooler_output
-        return [functional.normalize(queries) @ functional.normalize(shown).T]
+        return Scores([functional.normalize(queries) @ functional.normalize(shown).T])
 
-    return scores
+    return scoring
 
 
-def _last_tokens(model: Any, processor: Any) -> Scores:
-    page_inputs = _chat(processor, [[{"type": "image", "image": page}] for page in pages()])
-    query_inputs = _chat(processor, [[{"type": "text", "text": text}] for text in QUERIES])
-    return lambda: [_last_token(model, query_inputs) @ _last_token(model, page_inputs).T]
+@dataclass(frozen=True)
+class _Way:
+    """One way in which models of last tokens are asked; `{}` is the query's words.
+
+    Attributes:
+        system: the instruction, where there is one.
+        shows_blank: a query comes with an empty image, as a page comes with its own.
+    """
+
+    query: str = "{}"
+    page: str = ""
+    system: str = ""
+    end: str = ""
+    shows_blank: bool = False
+
+
+_DSE = _Way("Query: {}", "What is shown in this image?", end="<|endoftext|>", shows_blank=True)
+_WAYS = {
+    "Qwen2VL": (_Way(), _DSE),
+    "Qwen3VL": (_Way(), _Way(system="Represent the user's input.")),
+}
+
+
+def _last_tokens(ways: Sequence[_Way], model: Any, processor: Any) -> Scoring:
+    asked = [(_chat(processor, way, QUERIES), _chat(processor, way, list(pages()))) for way in ways]
+    return lambda: Scores(
+        [_last_token(model, queries) @ _last_token(model, shown).T for queries, shown in asked]
+    )
 
 
 def _last_token(model: Any, inputs: Any) -> torch.Tensor:
@@ -135,13 +175,29 @@ def _last_token(model: Any, inputs: Any) -> torch.Tensor:
     return functional.normalize(hidden[:, -1])
 
 
-def _chat(processor: Any, contents: Sequence[list[dict[str, Any]]]) -> Any:
-    """Messages of one user each, filled up on the left, so that the last token is a text's own."""
-    processor.tokenizer.padding_side = "left"
-    return processor.apply_chat_template(
-        [[{"role": "user", "content": content}] for content in contents],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        processor_kwargs={"return_tensors": "pt", "padding": True},
+def _chat(processor: Any, way: _Way, asked: Sequence[str] | Sequence[Image.Image]) -> Any:
+    """Messages of one user each, filled up on the left: the last token is each one's own."""
+    images: list[Image.Image] = []
+    texts = []
+    for item in asked:
+        words = way.query.format(item) if isinstance(item, str) else way.page
+        content = [{"type": "text", "text": words}] if words else []
+        if not isinstance(item, str) or way.shows_blank:
+            images.append(_BLANK if isinstance(item, str) else item)
+            content.insert(0, {"type": "image"})
+        messages: list[Json] = [{"role": "user", "content": content}]
+        if way.system:
+            system = [{"type": "text", "text": way.system}]
+            messages.insert(0, {"role": "system", "content": system})
+        chat = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        texts.append(chat + way.end)
+    return processor(
+        text=texts,
+        images=images or None,
+        padding=True,
+        padding_side="left",
+        return_tensors="pt",
     )
+
+
+_BLANK = Image.new("RGB", (56, 56), (255, 255, 255))
