@@ -4,8 +4,11 @@ the pixels of exactly the rows whose boxes it covers, and moves exactly those ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,11 +19,15 @@ import torch
 from PIL import Image
 
 from rag.encoders.patch_layout import FAMILIES, patch_layout
+from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.geometry import Box
 from rag.testing.checkpoints import FAMILIES as TINY_FAMILIES
-from rag.testing.tiny_models import build
+from rag.testing.checkpoints import make_checkpoint
 from rag.testing.tiny_tokenizers import qwen_tokenizer
 from rag.types import VectorKind
+
+ensure_torchvision()
+import colpali_engine.models as engine
 
 SHAPES = {
     "portrait": (620, 877),
@@ -33,22 +40,28 @@ TILED = ("ColIdefics3", "ColModernVBert")
 MODELS = tuple(family for family in FAMILIES if family in TINY_FAMILIES)
 PX_PER_PT = 2.0
 
-every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-
 
 # --- processors ---------------------------------------------------------------------------------
-@cache
-def model_and_processor(family: str):
-    return build(family, seed=0)
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Of a family, the folder of a checkpoint with random weights."""
+    folder = tmp_path_factory.mktemp("untrained")
+    return cache(lambda family: make_checkpoint(family, folder / family, trained=False))
 
 
-@pytest.fixture(params=[*FAMILIES, *(f"{family} full size" for family in MODELS)])
-def made(request: pytest.FixtureRequest) -> tuple[str, object]:
+def processor_of(checkpoint: Path):
+    """Loaded anew, so that a test may change it."""
+    name = json.loads((checkpoint / "processor_config.json").read_text())["processor_class"]
+    return getattr(engine, name).from_pretrained(checkpoint)
+
+
+@pytest.fixture(params=[*FAMILIES, *(f"{family} full size" for family in MODELS)], scope="module")
+def made(request: pytest.FixtureRequest, untrained) -> tuple[str, object]:
     """A family and its processor, of tiny and of released sizes."""
     family, *full = request.param.split(" ", 1)
-    if family == "ColQwen2_5Omni":
+    if family not in MODELS:
         return family, omni_processor()
-    processor = build(family, seed=0)[1] if full else model_and_processor(family)[1]
+    processor = processor_of(untrained(family))
     if full:
         enlarge(family, processor)
     return family, processor
@@ -74,9 +87,7 @@ def enlarge(family: str, processor) -> None:
         images.size = {"shortest_edge": 4 * cell, "longest_edge": 768 * cell}
 
 
-@cache
 def omni_processor():
-    from colpali_engine.models import ColQwen2_5OmniProcessor
     from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, WhisperFeatureExtractor
 
     tokenizer = qwen_tokenizer()
@@ -95,7 +106,7 @@ def omni_processor():
         "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
     )
     size = {"shortest_edge": 4 * 28 * 28, "longest_edge": 64 * 28 * 28}
-    return ColQwen2_5OmniProcessor(
+    return engine.ColQwen2_5OmniProcessor(
         image_processor=Qwen2VLImageProcessor(size=size),
         video_processor=Qwen2VLVideoProcessor(),
         feature_extractor=WhisperFeatureExtractor(),
@@ -109,6 +120,11 @@ def page(shape: tuple[int, int], block: Box | None = None, colour: str = "red") 
     if block is not None:
         image.paste(colour, tuple(round(edge * PX_PER_PT) for edge in block))
     return image
+
+
+def right_of_and_above_the_centre(shape: tuple[int, int]) -> Box:
+    width, height = (side / PX_PER_PT for side in shape)
+    return Box(0.55 * width, 0.1 * height, 0.8 * width, 0.3 * height)
 
 
 def layout(family: str, processor, inputs, shape: tuple[int, int]):
@@ -153,18 +169,37 @@ def reddened(family: str, processor, inputs):
 
 
 # --- the processor ------------------------------------------------------------------------------
-@every_shape
-def test_boxes_tile_the_page_once_a_level_and_rows_are_the_attended_tokens(made, shape):
+class Drawn(NamedTuple):
+    """A page with a red block, right of and above its centre, and what was made of it."""
+
+    family: str
+    processor: Any
+    inputs: Any
+    block: Box
+    boxes: Any
+    kinds: Any
+
+
+@pytest.fixture(params=SHAPES.values(), ids=SHAPES.keys(), scope="module")
+def drawn(request: pytest.FixtureRequest, made) -> Drawn:
     family, processor = made
-    inputs = processor.process_images([page(shape)])
-    boxes, kinds = layout(family, processor, inputs, shape)
-    assert len(boxes) == len(kinds) == int(inputs["attention_mask"].sum())
+    block = right_of_and_above_the_centre(request.param)
+    inputs = processor.process_images([page(request.param, block)])
+    return Drawn(
+        family, processor, inputs, block, *layout(family, processor, inputs, request.param)
+    )
+
+
+def test_boxes_tile_the_page_once_a_level_and_rows_are_the_attended_tokens(drawn, request):
+    boxes, kinds = drawn.boxes, drawn.kinds
+    assert len(boxes) == len(kinds) == int(drawn.inputs["attention_mask"].sum())
     is_patch = kinds == VectorKind.PATCH
     assert set(kinds) == {VectorKind.PATCH, VectorKind.SPECIAL}
     assert not boxes[~is_patch].any()
     patches = boxes[is_patch].astype(np.float64)
+    shape = request.node.callspec.params["drawn"]
     width, height = (side / PX_PER_PT for side in shape)
-    for level in levels(family, len(patches), processor):
+    for level in levels(drawn.family, len(patches), drawn.processor):
         x0, y0, x1, y1 = patches[level].T
         assert min(x0.min(), y0.min()) >= 0
         assert x1.max() <= width * (1 + 1e-6)
@@ -176,22 +211,17 @@ def test_boxes_tile_the_page_once_a_level_and_rows_are_the_attended_tokens(made,
         assert ((x1 - x0) * (y1 - y0)).sum() == pytest.approx(width * height, rel=1e-3)
 
 
-@every_shape
-def test_a_red_block_reddens_the_pixels_of_the_rows_whose_boxes_it_covers(made, shape):
-    family, processor = made
-    width, height = (side / PX_PER_PT for side in shape)
-    block = Box(0.55 * width, 0.1 * height, 0.8 * width, 0.3 * height)  # right of and above centre
-    inputs = processor.process_images([page(shape, block)])
-    boxes, kinds = layout(family, processor, inputs, shape)
-    expected = covered(boxes[kinds == VectorKind.PATCH], block)
-    red = reddened(family, processor, inputs)
+def test_a_red_block_reddens_the_pixels_of_the_rows_whose_boxes_it_covers(drawn):
+    expected = covered(drawn.boxes[drawn.kinds == VectorKind.PATCH], drawn.block)
     assert expected.max() > 0.3
     # Resizing blurs a pixel at each edge, and the block's own edges are whole pixels.
+    red = reddened(drawn.family, drawn.processor, drawn.inputs)
     np.testing.assert_allclose(red, expected, atol=0.12)
 
 
-def test_one_part_of_a_batch_has_the_layout_it_has_alone(made):
-    family, processor = made
+@pytest.mark.parametrize("family", MODELS)
+def test_one_part_of_a_batch_has_the_layout_it_has_alone(family, untrained):
+    processor = processor_of(untrained(family))
     shapes = [SHAPES["portrait"], SHAPES["8:1"]]
     batch = processor.process_images([page(shape) for shape in shapes])
     if family == "ColGemma3":
@@ -208,8 +238,8 @@ def test_one_part_of_a_batch_has_the_layout_it_has_alone(made):
 
 
 @pytest.mark.parametrize("family", TILED)
-def test_tiles_whose_names_are_no_tokens_of_their_own_are_found(family):
-    processor = build(family, seed=0)[1]
+def test_tiles_whose_names_are_no_tokens_of_their_own_are_found(family, untrained):
+    processor = processor_of(untrained(family))
     tile = processor.image_processor.max_image_size["longest_edge"]
     processor.image_processor.size = {"longest_edge": 7 * tile}  # names go to 4 a side
     assert "<row_7_col_1>" not in processor.tokenizer.get_vocab()
@@ -222,15 +252,14 @@ def test_tiles_whose_names_are_no_tokens_of_their_own_are_found(family):
 
 
 @pytest.mark.parametrize("shape", [SHAPES["1:8"], SHAPES["8:1"]], ids=["1:8", "8:1"])
-def test_crops_of_pan_and_scan_have_their_places(shape):
-    processor = build("ColGemma3", seed=0)[1]
+def test_crops_of_pan_and_scan_have_their_places(shape, untrained):
+    processor = processor_of(untrained("ColGemma3"))
     processor.images_kwargs = {
         **processor.images_kwargs,
         "do_pan_and_scan": True,
         "pan_and_scan_min_crop_size": 100,
     }
-    width, height = (side / PX_PER_PT for side in shape)
-    block = Box(0.55 * width, 0.1 * height, 0.8 * width, 0.3 * height)
+    block = right_of_and_above_the_centre(shape)
     inputs = processor.process_images([page(shape, block)])
     assert inputs["pixel_values"].shape[0] == 1 + 4
     boxes, kinds = layout("ColGemma3", processor, inputs, shape)
@@ -239,12 +268,12 @@ def test_crops_of_pan_and_scan_have_their_places(shape):
 
 
 # --- the model ----------------------------------------------------------------------------------
-def without_mixing(family: str):
+def without_mixing(family: str, checkpoint: Path):
     """A model whose image tower hands each patch on by itself: attention adds nothing to it."""
-    model = build(family, seed=0)[0]
+    model = getattr(engine, family).from_pretrained(checkpoint).eval()
     silenced = 0
     for name, part in model.named_modules():
-        if name.endswith((".attn.proj", ".vision_model.out_proj")) or (
+        if name.endswith(".attn.proj") or (
             "vision" in name and name.endswith(".self_attn.out_proj")
         ):
             torch.nn.init.zeros_(part.weight)
@@ -277,19 +306,20 @@ def rows_before_the_language_model(model, inputs):
 @pytest.mark.parametrize(
     "shape", [SHAPES["portrait"], SHAPES["landscape"]], ids=["portrait", "landscape"]
 )
-def test_what_is_drawn_in_a_box_moves_the_rows_that_look_there(family, shape):
-    model, processor = without_mixing(family), model_and_processor(family)[1]
+def test_what_is_drawn_in_a_box_moves_the_rows_that_look_there(family, shape, untrained):
+    model = without_mixing(family, untrained(family))
+    processor = processor_of(untrained(family))
     white = processor.process_images([page(shape)])
     boxes, kinds = layout(family, processor, white, shape)
     patches = boxes[kinds == VectorKind.PATCH]
     finest = next(levels(family, len(patches), processor))
-    drawn = [Box(*map(float, patches[index])) for index in range(finest.stop)[3::7]]
-    pages = [page(shape), *(page(shape, box, "black") for box in drawn)]
+    blocks = [Box(*map(float, patches[index])) for index in range(finest.stop)[3::11]]
+    pages = [page(shape), *(page(shape, block, "black") for block in blocks)]
     rows = rows_before_the_language_model(model, processor.process_images(pages))
-    moved = np.linalg.norm(rows[1:] - rows[:1], axis=2)  # (n_drawn, n_rows)
+    moved = np.linalg.norm(rows[1:] - rows[:1], axis=2)  # (n_blocks, n_rows)
     assert not moved[:, kinds == VectorKind.SPECIAL].any()
-    for box, by_row in zip(drawn, moved[:, kinds == VectorKind.PATCH], strict=True):
-        expected = covered(patches, box)
+    for block, by_row in zip(blocks, moved[:, kinds == VectorKind.PATCH], strict=True):
+        expected = covered(patches, block)
         for level in levels(family, len(patches), processor):
             looks_there = expected[level].argmax()
             others = np.delete(by_row[level], looks_there)
