@@ -23,8 +23,9 @@ OWN_QUESTION = "What is this document about?"
 TINY_VISION = "tiny-vision"
 TOY = """
 This is a toy: a vision model of 200,000 weights that has seen four drawn pages and no others. The
-path is the real one, from pixels to patches, search and heat map; which pages it finds, and so what
-is answered, means nothing. With a real model: octavo ingest FILE --encoder colpali:MODEL"""
+path is the real one, from pixels to patches, search and heat map; what the model sees in your pages
+means nothing, and what is found or answered well was found by the words of the question. A real
+model: octavo ingest FILE --encoder colpali:MODEL"""
 
 
 def octavo(*arguments: str) -> None:
