@@ -6,10 +6,8 @@ that hangs or crashes its process costs that page alone.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
-import signal
 import threading
 import time
 from collections import deque
@@ -17,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import resource_tracker, spawn
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +22,7 @@ import pebble
 
 from rag.errors import BackendError, DocumentError
 from rag.ports import PdfInfo, ScannedPage
+from rag.processes import CleanSpawnContext
 from rag.renderers import worker
 from rag.renderers.choose import fallback_renderers
 from rag.renderers.image_renderer import IMAGE_SUFFIXES
@@ -41,11 +38,12 @@ _MIN_RETRY_S = 1.0
 
 @dataclass(frozen=True)
 class PageFailure:
-    """A page that could not be read.
+    """A page that could not be read, or not be encoded.
 
     Attributes:
         reason: `render_failed`, `render_timeout`, `render_crashed`, `out_of_memory`,
-            `document_too_slow`, or the code of the DocumentError that all readers gave.
+            `document_too_slow`, the code of the DocumentError that all readers gave, or
+            `page_crashes_encoder`.
     """
 
     page_number: int
@@ -213,7 +211,7 @@ class IsolatedReader:
             max_tasks=_PAGES_PER_PROCESS,
             initializer=worker.start,
             initargs=(self._pdf_renderers, self._settings.worker_memory_bytes),
-            context=_CleanSpawnContext(),
+            context=CleanSpawnContext(),
         )
 
     def _result(self, task: _Task) -> Any:
@@ -256,57 +254,3 @@ class _Task:
     future: Any  # pebble.ProcessFuture
     deadline_s: float  # of time.monotonic, for a second try
     n_pools_lost: int
-
-
-class _CleanProcess(SpawnProcess):
-    """A process that does not run the main module of its parent.
-
-    multiprocessing imports it so that functions of scripts can be called. We call none; importing
-    it costs what the command line imports, and would run a script that has no `__main__` guard.
-    """
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
-        with _main_left_out(process_obj.name), _interrupts_kept_off():
-            return SpawnProcess._Popen(process_obj)
-
-
-class _CleanSpawnContext(SpawnContext):
-    Process = _CleanProcess
-
-
-@contextlib.contextmanager
-def _interrupts_kept_off() -> Iterator[None]:
-    """Processes started in here do not hear Ctrl-C, which a terminal sends to all of a group.
-
-    They end with us; one that was still starting would show a traceback first.
-    """
-    # Started with the first process otherwise, and when it has started it lets Ctrl-C in again.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-_main_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _main_left_out(process_name: str) -> Iterator[None]:
-    with _main_lock:
-        prepare = spawn.get_preparation_data
-
-        def prepare_without_main(name: str) -> dict[str, Any]:
-            data = prepare(name)
-            if name == process_name:
-                data.pop("init_main_from_name", None)
-                data.pop("init_main_from_path", None)
-            return data
-
-        spawn.get_preparation_data = prepare_without_main
-        try:
-            yield
-        finally:
-            spawn.get_preparation_data = prepare

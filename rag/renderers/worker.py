@@ -7,11 +7,9 @@ more than it reads with. `isolated.py` is the other side.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import logging
-import multiprocessing
 import os
 import resource
 import signal
@@ -26,6 +24,7 @@ from PIL import Image
 from rag.errors import DocumentError
 from rag.page_text import PageText
 from rag.ports import PageRenderer, PdfInfo, ScannedPage
+from rag.processes import end_with_parent
 from rag.renderers import page_frame
 from rag.renderers.choose import choose_renderer, load_library
 from rag.types import RenderedPage
@@ -69,7 +68,7 @@ def start(renderers: Sequence[str], memory_bytes: int) -> None:
         renderers: loaded now, so that no page pays for it out of its time.
         memory_bytes: address space the process may add to what it has after loading.
     """
-    _end_with_parent()
+    end_with_parent()
     for name in renderers:
         load_library(name)
     logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # form types, unknown to users
@@ -81,25 +80,6 @@ def start(renderers: Sequence[str], memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     # At once, even in the middle of a library's loop: Python's own handler would wait for its end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process group when the parent is gone, however it went.
-
-    The pipe that multiprocessing keeps to the parent is closed then, and O_ASYNC makes that a
-    signal whose default is the end. A thread that waits for it would not run while a library keeps
-    the interpreter lock, and PR_SET_PDEATHSIG asks for the parent's thread, not for the parent.
-    """
-    os.setpgid(0, 0)  # what poppler starts ends with us
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, -os.getpgrp())
-    flags = fcntl.fcntl(parent.sentinel, fcntl.F_GETFL)
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
-    if not parent.is_alive():
-        os._exit(1)
 
 
 def _address_space_bytes() -> int | None:

@@ -1,0 +1,92 @@
+"""Processes that do what may crash: they start clean, do not hear Ctrl-C, and never outlive us.
+
+What runs in such a process begins with `end_with_parent`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from multiprocessing import resource_tracker, spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any
+
+
+class _CleanProcess(SpawnProcess):
+    """A process that does not run the main module of its parent.
+
+    multiprocessing imports it so that functions of scripts can be called. We call none; importing
+    it costs what the command line imports, and would run a script that has no `__main__` guard.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
+        with _main_left_out(process_obj.name), _interrupts_kept_off():
+            return SpawnProcess._Popen(process_obj)
+
+
+class CleanSpawnContext(SpawnContext):
+    """Starts processes that do not run our main module and do not hear Ctrl-C."""
+
+    Process = _CleanProcess
+
+
+@contextlib.contextmanager
+def _interrupts_kept_off() -> Iterator[None]:
+    """Processes started in here do not hear Ctrl-C, which a terminal sends to all of a group.
+
+    They end with us; one that was still starting would show a traceback first.
+    """
+    # Started with the first process otherwise, and when it has started it lets Ctrl-C in again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_main_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _main_left_out(process_name: str) -> Iterator[None]:
+    with _main_lock:
+        prepare = spawn.get_preparation_data
+
+        def prepare_without_main(name: str) -> dict[str, Any]:
+            data = prepare(name)
+            if name == process_name:
+                data.pop("init_main_from_name", None)
+                data.pop("init_main_from_path", None)
+            return data
+
+        spawn.get_preparation_data = prepare_without_main
+        try:
+            yield
+        finally:
+            spawn.get_preparation_data = prepare
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process group when the parent is gone, however it went.
+
+    The pipe that multiprocessing keeps to the parent is closed then, and O_ASYNC makes that a
+    signal whose default is the end. A thread that waits for it would not run while a library keeps
+    the interpreter lock, and PR_SET_PDEATHSIG asks for the parent's thread, not for the parent.
+    """
+    os.setpgid(0, 0)  # what poppler starts ends with us
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, -os.getpgrp())
+    flags = fcntl.fcntl(parent.sentinel, fcntl.F_GETFL)
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if not parent.is_alive():
+        os._exit(1)
