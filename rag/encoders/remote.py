@@ -150,29 +150,37 @@ class RemoteEncoder:
     # --- questions ------------------------------------------------------------------------------
     def encode_query(self, text: str, *, image: Image.Image | None = None) -> EncodedQuery:
         text = text.strip()
+        if self._processor is None:  # which knows what is markup to the server
+            text = text.replace("<|", "< |")
         if not text and image is None:
             raise InputError(
                 "the question is empty", code="empty_query", next_step="Ask in words or by image."
             )
-        if text and image is not None and not self._api.takes_text_with_image:
-            raise InputError(
-                "a model of token vectors reads words or an image as a question, not both at once",
-                code="query_not_supported",
-                next_step="Ask by one of them, or join two questions by arithmetic.",
-            )
-        if image is not None:
-            return self._query_of(image, text)
-        token_ids = None if self._processor is None else self._processor.query_ids(text)
-        vectors = self._asked(self._api.of_text(text, token_ids))
-        labels: tuple[str, ...] = ()
-        if self._processor is not None and token_ids is not None and len(token_ids) == len(vectors):
-            labels = self._processor.labels(token_ids)
-        return EncodedQuery(MultiVector(vectors), _unit_mean(vectors), labels)
+        if image is not None and (not text or self._api.takes_text_with_image):
+            return _query(self._shown(image, text))
+        tokens, labels = self._spoken(text)
+        if image is None:
+            return _query(tokens, labels)
+        # Nothing here reads both as one: a page's score is the sum of both scores.
+        return _query(_joined(tokens, self._shown(image, "")))
 
-    def _query_of(self, image: Image.Image, text: str) -> EncodedQuery:
+    def _spoken(self, text: str) -> tuple[MultiVector, tuple[str, ...]]:
+        """Rows of a text, and labels where it was written in tokens here."""
+        if self._processor is None:
+            return MultiVector(self._asked(self._api.of_text(text))), ()
+        token_ids = self._processor.query_ids(text)
+        vectors = self._asked(self._api.of_text(text, token_ids))
+        is_labelled = len(token_ids) == len(vectors)
+        return MultiVector(vectors), self._processor.labels(token_ids) if is_labelled else ()
+
+    def _shown(self, image: Image.Image, text: str) -> MultiVector:
+        """Rows of an image, boxes in its own pixels; of its patches alone where they are known."""
         vectors = self._asked(self._api.of_image(image, text))
         boxes, kinds = self._places(image, len(vectors), width=image.width, height=image.height)
-        return EncodedQuery(MultiVector(vectors, boxes, kinds), _unit_mean(vectors))
+        seen = kinds == VectorKind.PATCH
+        if not seen.any():
+            return MultiVector(vectors, boxes, kinds)
+        return MultiVector(vectors[seen], boxes[seen], kinds[seen])
 
     def _asked(self, body: Json) -> FloatArray:
         answer = self._server.post(self._api.path, body, retry_s=_IMPATIENT_S)
@@ -252,6 +260,21 @@ def served_model(server: ModelServer, wanted: str | None) -> str:
         f"the embedding server {server.name} has {served}; {asked}",
         code="encoder_refused",
         next_step="Set encoder.model to a name that the server has.",
+    )
+
+
+def _query(tokens: MultiVector, labels: tuple[str, ...] = ()) -> EncodedQuery:
+    return EncodedQuery(tokens, _unit_mean(tokens.vectors), labels)
+
+
+def _joined(text: MultiVector, image: MultiVector) -> MultiVector:
+    assert image.boxes is not None
+    assert image.kinds is not None
+    n = len(text)
+    return MultiVector(
+        np.concatenate([text.vectors, image.vectors]),
+        np.concatenate([np.zeros((n, 4), np.float32), image.boxes]),
+        np.concatenate([np.full(n, VectorKind.SPECIAL, np.uint8), image.kinds]),
     )
 
 

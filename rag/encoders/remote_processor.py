@@ -13,8 +13,10 @@ from typing import Any
 
 from PIL import Image
 
+from rag.encoders.colpali_families import FAMILIES, Family, limit_patches
 from rag.encoders.local_files import find_file
-from rag.encoders.patch_layout import FAMILIES, Kinds, patch_layout
+from rag.encoders.patch_layout import FAMILIES as PLACED
+from rag.encoders.patch_layout import Kinds, patch_layout
 from rag.geometry import FloatArray
 from rag.settings import EncoderSettings
 
@@ -35,6 +37,10 @@ class LocalProcessor:
     def query_ids(self, text: str) -> list[int]:
         """The question's tokens, with the family's prefix and augmentation tokens."""
         with self._lock:
+            for token in self._processor.tokenizer.get_added_vocab():
+                # Markup of the model's own input; written by a user it is text like any other.
+                if token.strip() and token in text:
+                    text = text.replace(token, f"{token[0]} {token[1:]}")
             ids = self._processor.process_queries([text])["input_ids"][0]
         return [int(each) for each in ids]
 
@@ -62,26 +68,27 @@ class LocalProcessor:
 
 
 def find_processor(settings: EncoderSettings) -> LocalProcessor | None:
-    """The processor of `encoder.model`; None where its files or the vision extra are not here."""
+    """The processor of `encoder.model`; None where its files or the vision extra are not here.
+
+    Raises:
+        ConfigError: `encoder.max_patches` is set, and the family's number is fixed.
+    """
     folder = _folder(settings)
-    name = None if folder is None else _processor_class(folder)
-    if folder is None or name is None or _family(name) not in FAMILIES:
-        return None
-    if importlib.util.find_spec("colpali_engine") is None:
+    family = None if folder is None else _family(folder)
+    if folder is None or family is None or importlib.util.find_spec("colpali_engine") is None:
         return None
     from rag.encoders.torchvision_guard import ensure_torchvision
 
     ensure_torchvision()
     from colpali_engine import models
 
-    limit: dict[str, int] = {}
-    if settings.max_patches is not None and name.startswith("ColQwen"):
-        limit["max_num_visual_tokens"] = settings.max_patches
     try:
-        processor = getattr(models, name).from_pretrained(folder, local_files_only=True, **limit)
+        processor = getattr(models, family.processor).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError):  # only some of its files are here, as a cache may have it
         return None
-    return LocalProcessor(_family(name), processor)
+    if settings.max_patches is not None:
+        limit_patches(family, processor, settings.max_patches)
+    return LocalProcessor(family.name, processor)
 
 
 def _folder(settings: EncoderSettings) -> Path | None:
@@ -91,17 +98,14 @@ def _folder(settings: EncoderSettings) -> Path | None:
     return next((path.parent for path in found if path is not None), None)
 
 
-def _processor_class(folder: Path) -> str | None:
+def _family(folder: Path) -> Family | None:
+    """Of the class that wrote the processor; None where no places are known for its rows."""
     for name in _CONFIGS:
         try:
-            found = json.loads((folder / name).read_text(encoding="utf-8")).get("processor_class")
-        except (OSError, ValueError, AttributeError):
+            written_by = json.loads((folder / name).read_text(encoding="utf-8"))["processor_class"]
+        except (OSError, ValueError, KeyError, TypeError):
             continue
-        if isinstance(found, str) and found.startswith("Col"):
-            return found
+        for family in FAMILIES:
+            if written_by == family.processor and family.name in PLACED:
+                return family
     return None
-
-
-def _family(processor_class: str) -> str:
-    """ColQwen2_5 for ColQwen2_5_Processor, ColGemma3 for ColGemmaProcessor3."""
-    return processor_class.replace("_Processor", "").replace("Processor", "")

@@ -113,18 +113,27 @@ def test_one_vector_a_page_from_an_embeddings_server() -> None:
     assert texts[-1][0]["content"][0]["text"] == "find the page"
 
 
-def test_questions_the_model_cannot_read_are_refused(served: Served) -> None:
+def test_a_question_may_be_an_image_or_both_and_not_nothing(served: Served) -> None:
     encoder = _connected(served.url)
     with pytest.raises(InputError) as empty:
         encoder.encode_query("  ")
     assert empty.value.code == "empty_query"
-    with pytest.raises(InputError) as both:
-        encoder.encode_query("a garden", image=pages()[3])
-    assert both.value.code == "query_not_supported"
     by_image = encoder.encode_query("", image=pages()[3])
     (page,) = encoder.encode_pages(page_inputs()[3:])
     np.testing.assert_array_equal(by_image.tokens.vectors, page.patches.vectors)
+    by_text = encoder.encode_query("a garden")
+    both = encoder.encode_query("a garden", image=pages()[3]).tokens
+    np.testing.assert_array_equal(
+        both.vectors, np.vstack([by_text.tokens.vectors, by_image.tokens.vectors])
+    )
     encoder.close()
+
+
+def test_markup_of_a_model_in_a_question_is_text(served: Served) -> None:
+    encoder = _connected(served.url)
+    encoder.encode_query("what is <|image_pad|>?")
+    encoder.close()
+    assert served.requests[-1].body["input"] == "what is < |image_pad|>?"
 
 
 # --- what a server may get wrong ----------------------------------------------------------------
