@@ -25,7 +25,7 @@ Clusters = npt.NDArray[np.int32]
 # Ward costs n^2 distances between rows of length n: 2 s at 2,048 rows, minutes at 8,192.
 MAX_WARD_ROWS = 2048
 _VANISHING = 1e-6  # a mean this short has no direction but rounding
-_GRID_TOLERANCE_PT = 0.5
+_SAME_SIZE = 0.25  # log ratio of two cells of one grid, at most; a coarser grid's are twice as wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +185,8 @@ def carve(vectors: FloatArray, min_similarity: float) -> Pooled:
 def grid_rows(page: MultiVector) -> Pooled:
     """One vector for every row of the page's grid of patches; vectors of no patch stay.
 
+    A page seen in tiles and once more as a whole has two grids, told apart by their cells' size.
+
     Raises:
         ShapeError: the page's vectors do not stand in a grid, NaN, a zero row.
     """
@@ -205,26 +207,46 @@ def _lines_of_grid(page: MultiVector, *, axis: str) -> Pooled:
     if page.boxes is None:
         raise ShapeError("pooling by grid wants a page whose vectors have boxes")
     kinds = np.full(len(page), VectorKind.PATCH) if page.kinds is None else page.kinds
-    patches = kinds == VectorKind.PATCH
-    boxes = page.boxes[patches]
-    row, column = _ordinals(boxes[:, 1]), _ordinals(boxes[:, 0])
-    n_rows, n_columns = (int(found.max(initial=-1)) + 1 for found in (row, column))
-    n_cells = len(np.unique(row * max(n_columns, 1) + column))
+    labels = np.arange(len(page))  # those that are no patch stay by themselves
+    n_labels = len(page)
+    for grid in _grids(page.boxes, np.flatnonzero(kinds == VectorKind.PATCH)):
+        row, column = _cells(page.boxes[grid])
+        lines = row if axis == "rows" else column
+        labels[grid] = n_labels + lines
+        n_labels += int(lines.max()) + 1
+    return _means(page.vectors, labels)
+
+
+def _grids(boxes: FloatArray, patches: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """The patches in groups of one size of cell."""
+    sizes = boxes[patches, 2:] - boxes[patches, :2]  # (n_patches, 2)
+    if (sizes <= 0).any():
+        raise ShapeError("pooling by grid wants patches that have boxes, got an empty one")
+    wide, high = (_ordinals(np.log(sizes[:, side]), apart=_SAME_SIZE) for side in (0, 1))
+    size_of = wide * len(patches) + high
+    return [patches[size_of == size] for size in np.unique(size_of)]
+
+
+def _cells(boxes: FloatArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(n,) row and (n,) column of boxes of one size, one in every cell of their grid."""
+    width, height = np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
+    row = _ordinals(boxes[:, 1], apart=height / 2)
+    column = _ordinals(boxes[:, 0], apart=width / 2)
+    n_rows, n_columns = int(row.max()) + 1, int(column.max()) + 1
+    n_cells = len(np.unique(row * n_columns + column))
     if not n_cells == n_rows * n_columns == len(boxes):
         raise ShapeError(
             f"pooling by grid wants one vector in every cell, got {len(boxes)} patches at "
             f"{n_rows} heights and {n_columns} places across"
         )
-    labels = np.arange(len(page))  # those that are no patch stay by themselves
-    labels[patches] = len(page) + (row if axis == "rows" else column)
-    return _means(page.vectors, labels)
+    return row, column
 
 
-def _ordinals(starts: FloatArray) -> npt.NDArray[np.int64]:
+def _ordinals(values: FloatArray, *, apart: float) -> npt.NDArray[np.int64]:
     """(n,) which of the distinct values, ascending, each one is; rounding makes no new value."""
-    order = np.argsort(starts, kind="stable")
-    steps = np.diff(starts[order], prepend=starts[order[:1]]) > _GRID_TOLERANCE_PT
-    ordinals = np.zeros(len(starts), np.int64)
+    order = np.argsort(values, kind="stable")
+    steps = np.diff(values[order], prepend=values[order[:1]]) > apart
+    ordinals = np.zeros(len(values), np.int64)
     ordinals[order] = np.cumsum(steps)
     return ordinals
 

@@ -21,10 +21,11 @@ from PIL import Image
 from rag.encoders.patch_layout import FAMILIES, patch_layout
 from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.geometry import Box
+from rag.scoring.pool import grid_rows
 from rag.testing.checkpoints import FAMILIES as TINY_FAMILIES
 from rag.testing.checkpoints import make_checkpoint
 from rag.testing.tiny_tokenizers import qwen_tokenizer
-from rag.types import VectorKind
+from rag.types import MultiVector, VectorKind
 
 ensure_torchvision()
 import colpali_engine.models as engine
@@ -217,6 +218,24 @@ def test_a_red_block_reddens_the_pixels_of_the_rows_whose_boxes_it_covers(drawn)
     # Resizing blurs a pixel at each edge, and the block's own edges are whole pixels.
     red = reddened(drawn.family, drawn.processor, drawn.inputs)
     np.testing.assert_allclose(red, expected, atol=0.12)
+
+
+def test_a_page_is_pooled_line_by_line_of_each_of_its_grids(drawn):
+    boxes, kinds = drawn.boxes, drawn.kinds
+    random = np.random.default_rng(0).standard_normal((len(kinds), 4))
+    vectors = (random / np.linalg.norm(random, axis=1, keepdims=True)).astype(np.float32)
+    pooled = grid_rows(MultiVector(vectors, boxes=boxes, kinds=kinds))
+    is_patch = kinds == VectorKind.PATCH
+    patches = boxes[is_patch]
+    n_lines = sum(
+        len(np.unique(patches[level, 1].round(2)))
+        for level in levels(drawn.family, len(patches), drawn.processor)
+    )
+    assert len(pooled) == (~is_patch).sum() + n_lines
+    for members in pooled.members:
+        assert len(np.unique(kinds[members])) == 1
+        assert np.ptp(boxes[members][:, [1, 3]], axis=0).max() < 1e-3
+        assert is_patch[members[0]] or len(members) == 1
 
 
 @pytest.mark.parametrize("family", MODELS)

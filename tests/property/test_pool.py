@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from rag.encoders.patch_layout import PatchGrid
 from rag.errors import ConfigError, InputError, ShapeError
 from rag.geometry import FloatArray
 from rag.page_text import VectorWords
@@ -112,6 +113,42 @@ def test_vectors_of_no_patch_stay_beside_the_grid() -> None:
         kinds=np.array([VectorKind.PATCH] * 4 + [VectorKind.SPECIAL], np.uint8),
     )
     assert [found.tolist() for found in grid_rows(page).members] == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize("side_pt", [20, 2000], ids=["stamp", "poster"])
+def test_tiles_and_the_whole_page_after_them_are_pooled_apart(side_pt) -> None:
+    tiles, whole = PatchGrid(2, 4), PatchGrid(2, 2)  # one height, two widths
+    boxes = np.vstack(
+        [
+            np.zeros((1, 4), np.float32),
+            tiles.boxes(side_pt, side_pt)[[0, 1, 4, 5]],  # the left tile, row by row
+            np.zeros((1, 4), np.float32),
+            tiles.boxes(side_pt, side_pt)[[2, 3, 6, 7]],
+            np.zeros((1, 4), np.float32),
+            whole.boxes(side_pt, side_pt),
+        ]
+    )
+    special = ~boxes.any(axis=1)
+    page = MultiVector(
+        unit(np.random.default_rng(0).standard_normal((len(boxes), DIM))),
+        boxes=boxes,
+        kinds=np.where(special, VectorKind.SPECIAL, VectorKind.PATCH).astype(np.uint8),
+    )
+    assert [found.tolist() for found in grid_rows(page).members] == [
+        *([0], [1, 2, 6, 7], [3, 4, 8, 9], [5], [10], [11, 12], [13, 14])
+    ]
+    assert [found.tolist() for found in grid_columns(page).members] == [
+        *([0], [1, 3], [2, 4], [5], [6, 8], [7, 9], [10], [11, 13], [12, 14])
+    ]
+
+
+@given(n_rows=st.integers(1, 30), n_columns=st.integers(1, 30), width=st.floats(10, 3000))
+def test_every_grid_of_a_page_of_any_size_is_pooled(n_rows, n_columns, width) -> None:
+    grid = PatchGrid(n_rows, n_columns)
+    rows = unit(np.random.default_rng(0).standard_normal((len(grid), DIM)))
+    page = MultiVector(rows, boxes=grid.boxes(width, 800))
+    assert [len(found) for found in grid_rows(page).members] == [n_columns] * n_rows
+    assert [len(found) for found in grid_columns(page).members] == [n_rows] * n_columns
 
 
 # --- laws ---------------------------------------------------------------------------------------
@@ -275,6 +312,8 @@ def test_a_page_whose_vectors_stand_in_no_grid_is_refused() -> None:
         grid_rows(in_grid(rows, n_columns=3))
     with pytest.raises(ShapeError, match="boxes"):
         grid_rows(MultiVector(rows))
+    with pytest.raises(ShapeError, match="empty"):
+        grid_rows(MultiVector(rows, boxes=np.zeros((5, 4), np.float32)))
 
 
 def test_without_scipy_the_settings_are_refused_with_what_to_do(monkeypatch) -> None:
