@@ -289,6 +289,9 @@ def test_the_command_line_draws_maps(
     best = told("page", "harbour.pdf", str(number), "-o", str(out), "--query", "black")
     assert best["boxes"] == found["hits"][0]["boxes"]
     assert (tmp_path / "best.png").read_bytes() == out.read_bytes()
+    told("search", "black", "--heatmap", str(out), "--heatmap-pages", "3")
+    with Image.open(out) as drawn:
+        assert drawn.width > 2 * 400  # three pages, of which two stand side by side
     assert run([*asked, "--token", "owl", "-c", "c", "--data-dir", str(place / "data")]) == 1
     assert "black, kite" in capsys.readouterr().err
 
@@ -298,6 +301,7 @@ def test_the_command_line_draws_maps(
 )
 def test_flags_that_say_nothing_together_are_refused(flags: list[str], tmp_path: Path) -> None:
     assert run(["page", "a.pdf", "1", "-o", str(tmp_path / "x.png"), *flags]) == 2
+    assert run(["search", "x", "--heatmap-pages", "2"]) == 2
 
 
 def test_an_estimate_counts_the_boxes(

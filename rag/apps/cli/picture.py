@@ -20,6 +20,22 @@ def write_png(page: Mapping[str, Any], out: Path) -> None:
     _write(base64.b64decode(page["png"]), out)
 
 
+def write_sheet(pages: Sequence[tuple[str, Mapping[str, Any]]], out: Path) -> None:
+    """Write pictures that the client gave side by side, each over its label.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    from PIL import Image
+
+    from rag.apps.page_drawing import as_png_base64, contact_sheet
+
+    pictures = [
+        (label, Image.open(io.BytesIO(base64.b64decode(page["png"])))) for label, page in pages
+    ]
+    _write(base64.b64decode(as_png_base64(contact_sheet(pictures))), out)
+
+
 def write_evidence(page: Mapping[str, Any], boxes: Sequence[Sequence[float]], out: Path) -> None:
     """Write a picture the client gave without marks, with these boxes (page points) marked.
 

@@ -23,7 +23,7 @@ from rag.apps.cli.flags import (
     region_reference,
     scope,
 )
-from rag.apps.cli.picture import write_evidence, write_png
+from rag.apps.cli.picture import write_evidence, write_png, write_sheet
 
 QUERY_PANEL = "Queries beyond words"
 
@@ -91,6 +91,10 @@ def search(
         Path | None,
         typer.Option(metavar="FILE", help="Write the best page as PNG, matches marked."),
     ] = None,
+    heatmap_pages: Annotated[
+        int,
+        typer.Option(min=1, max=50, help="With --heatmap: as many pages, best first, on a sheet."),
+    ] = 1,
     filter_flags: FilterFlag = None,
     filters: FiltersFlag = None,
     documents: DocumentFlag = None,
@@ -101,6 +105,8 @@ def search(
     expected = None if expect is None else page_reference(expect, flag="--expect")
     if expect is not None and not explain:
         raise typer.BadParameter("wants --explain beside it", param_hint="--expect")
+    if heatmap_pages > 1 and heatmap is None:
+        raise typer.BadParameter("wants --heatmap beside it", param_hint="--heatmap-pages")
     settings = common.settings()
     with opened(settings, "search") as octavo:
         result = octavo.search(
@@ -114,17 +120,18 @@ def search(
             expect=expected,
             **where,
         )
-        marked = None
-        if heatmap is not None and result["hits"]:
-            best = result["hits"][0]
-            marked = octavo.page_png(
-                document=best["document_id"],
-                page_number=best["page_number"],
+        shown = [] if heatmap is None else result["hits"][:heatmap_pages]
+        marked = [
+            octavo.page_png(
+                document=hit["document_id"],
+                page_number=hit["page_number"],
                 query=query,
                 **beyond_text,
                 collection=common.collection,
                 dpi=settings.render.dpi,
             )
+            for hit in shown
+        ]
     if common.as_json:
         output.emit(result)
     else:
@@ -133,8 +140,12 @@ def search(
             report.explanation(result)
         output.warnings(result.get("warnings", []))
         output.note(f"{result['mode']} search, {result['timings_ms']['total']:.0f} ms")
-    if heatmap is not None and marked is not None:
-        write_png(marked, heatmap)  # last: a picture that cannot be written costs no result
+    # Last: a picture that cannot be written costs no result.
+    if heatmap is not None and len(marked) == 1:
+        write_png(marked[0], heatmap)
+    elif heatmap is not None and marked:
+        labels = [f"{hit['rank']}. {hit['source']}, page {hit['page_number']}" for hit in shown]
+        write_sheet(list(zip(labels, marked, strict=True)), heatmap)
 
 
 def ask(
