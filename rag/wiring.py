@@ -142,8 +142,7 @@ class Engine:
         self._retrievers: dict[str, Retriever] = {}
         self._tunings: dict[str, Tuning | None] = {}
         self._packs: dict[str, PagePack] = {}
-        # What was found out of the encoder when a collection was made with it.
-        self.encoder_notices: list[Notice] = []
+        self._encoder_notices: list[Notice] = []
         self._lock = threading.RLock()
         # Its own: packing the pages of an old collection can take minutes.
         self._packing = threading.Lock()
@@ -364,6 +363,11 @@ class Engine:
             require_collection_name(collection)
         return self.folder / "collections" / self.repository.folder(collection)
 
+    def take_encoder_notices(self) -> list[Notice]:
+        """What was found out of the encoder when collections were made with it; told once."""
+        notices, self._encoder_notices = self._encoder_notices, []
+        return notices
+
     def _compare_encoder(self) -> None:
         """Before a collection is made with vectors from elsewhere: are they what they should be?
 
@@ -374,7 +378,7 @@ class Engine:
             from rag.encoders.parity import check_parity
 
             found = check_parity(self.encoder, self.settings.encoder, load_encoder)
-            self.encoder_notices.append(found.notice())
+            self._encoder_notices.append(found.notice())
 
     def _identity(self, collection: str) -> Json:
         """What vectors and records of the collection mean; a difference in any part is refused."""

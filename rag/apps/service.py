@@ -295,7 +295,7 @@ class Service:
         )
         if totals["pages"]["indexed"] >= _OPTIMIZE_FROM_PAGES:
             engine.optimize(collection)
-        totals["warnings"] += [notice.as_dict() for notice in engine.encoder_notices]
+        totals["warnings"] += [notice.as_dict() for notice in engine.take_encoder_notices()]
         return totals
 
     def migrate(
