@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rag.errors import InputError, RagError
+from rag.errors import ConfigError, InputError, RagError
 
 FAMILIES = (
     "ColPali",
@@ -50,6 +50,7 @@ def make_checkpoint(family: str, folder: Path, *, trained: bool = True, seed: in
 
     Raises:
         InputError: another family; a folder with something in it.
+        ConfigError: torch, transformers or colpali-engine are not installed.
         ModelFailed: `training_failed`.
     """
     if family not in FAMILIES:
@@ -58,7 +59,13 @@ def make_checkpoint(family: str, folder: Path, *, trained: bool = True, seed: in
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there and not empty", next_step="name a new folder")
-    from rag.testing.tiny_models import build, save  # brings torch
+    try:
+        from rag.testing.tiny_models import build, save  # brings torch
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"a tiny checkpoint is made with the vision extra; {error.name} is not installed",
+            next_step="pip install 'octavo[vision]'",
+        ) from error
 
     model, processor = build(family, seed=seed)
     if trained:
