@@ -99,3 +99,17 @@ class ModelFailed(BackendError):
     """A model could not be loaded, or did not prove itself at load."""
 
     code = "model_failed"
+
+
+class PageCrashesEncoder(ModelFailed):
+    """Pages that end the process of an encoder again and again; others of their batch do not.
+
+    Attributes:
+        page_numbers: of them.
+    """
+
+    code = "page_crashes_encoder"
+
+    def __init__(self, message: str, *, page_numbers: tuple[int, ...], next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.page_numbers = page_numbers

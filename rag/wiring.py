@@ -7,7 +7,7 @@ import importlib.util
 import json
 import shutil
 import threading
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, assert_never
 
@@ -72,6 +72,18 @@ def packed_search(fde: FdeEncoder, settings: RetrievalSettings) -> PackedSearch:
 
 def load_encoder(chosen: EncoderSettings) -> PageEncoder:
     """Raises ConfigError or BackendError where its weights are not to be had. Close it."""
+    if chosen.name not in ("colpali", "dense"):
+        return load_encoder_here(chosen)
+    from rag.encoders.process import EncoderProcess  # processes that words do without
+
+    # Without a GPU to be seen there is nothing to share the pages among.
+    devices = ("",) if chosen.device == "cpu" else None
+    load = partial(load_encoder_here, chosen)
+    return EncoderProcess(load, devices=devices, restarts=chosen.restarts)
+
+
+def load_encoder_here(chosen: EncoderSettings) -> PageEncoder:
+    """The encoder in this process, where a crash of its libraries is ours."""
     match chosen.name:
         case "words":
             return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
