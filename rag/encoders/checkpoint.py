@@ -169,18 +169,23 @@ def _find(
 
 def _described(name: str, folder: Path, revision: str, *, code: bool) -> Checkpoint:
     """Read what the folder says of itself, and look whether its weights are whole."""
-    if not (folder / _ADAPTER_CONFIG).is_file() or (folder / "config.json").is_file():
-        if not (folder / "config.json").is_file():
+    if (folder / _ADAPTER_CONFIG).is_file():
+        if any((folder / whole).is_file() for whole in (_INDEX, "model.safetensors")):
+            # Libraries read such a folder as both, and tell only of the adapter what did not load.
             raise ConfigError(
-                f"{name} is no model: it has no config.json",
-                code="no_model",
-                next_step="Name the folder that `octavo models pull` wrote, or a model id.",
+                f"{name} holds a whole model and an adapter",
+                code="bad_model",
+                next_step=f"Keep them in two folders, or remove {_ADAPTER_CONFIG}.",
             )
-        config = _read_json(name, folder / "config.json")
-        adapter = None
+        config, adapter = {}, _read_json(name, folder / _ADAPTER_CONFIG)
+    elif (folder / "config.json").is_file():
+        config, adapter = _read_json(name, folder / "config.json"), None
     else:
-        config = {}
-        adapter = _read_json(name, folder / _ADAPTER_CONFIG)
+        raise ConfigError(
+            f"{name} is no model: it has no config.json",
+            code="no_model",
+            next_step="Name the folder that `octavo models pull` wrote, or a model id.",
+        )
     for path in _weights(name, folder, is_adapter=adapter is not None):
         _require_whole(name, path)
     short = revision[:_SHORT]
@@ -200,6 +205,8 @@ def _described(name: str, folder: Path, revision: str, *, code: bool) -> Checkpo
         code=False,
         inside=pulled if pulled.is_dir() else None,
     )
+    if base.adapter is not None:
+        raise ConfigError(f"{name} is an adapter of an adapter, {base.name}", code="bad_model")
     return Checkpoint(
         name,
         folder,
