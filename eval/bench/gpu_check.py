@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(_line("limits", limits))
     record["race"], record["skipped"] = race(device, limits, parsed.budget_s * 0.6, wrong)
     record["resident"] = resident_scans(device, limits, parsed.budget_s * 0.4, wrong)
+    record["vision"] = vision(device, limits, record["skipped"], wrong)
     if parsed.tiles:
         record["tiles"] = time_tiles(device)
     record["goals"] = _goals(record)
@@ -469,6 +470,25 @@ def _far_error(kept: ResidentPages) -> float:
         raise RuntimeError("a page scored other bits among candidates than in the whole scan")
     wanted = np.array([maxsim(_as_kept(query, kept.storage), kept.page(int(i))) for i in places])
     return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+# --- a vision encoder ----------------------------------------------------------------------------
+
+
+def vision(
+    device: Any, limits: Mapping[str, float], skipped: dict[str, str], wrong: dict[str, str]
+) -> dict[str, Any]:
+    """Figures of `eval.bench.vision_gpu`; none where its libraries are missing, or it is wrong."""
+    try:
+        peers.colpali_engine()
+    except Skipped as reason:
+        skipped["vision encoder"] = str(reason)
+        return {}
+    from eval.bench import vision_gpu
+
+    faults = vision_gpu.check(str(device))
+    wrong |= faults
+    return {} if faults else vision_gpu.measure(str(device), limits, say)
 
 
 # --- other tiles ---------------------------------------------------------------------------------

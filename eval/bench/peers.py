@@ -41,6 +41,13 @@ def load(module: str, part: str = "") -> Any:
         ) from error
 
 
+def colpali_engine() -> Any:
+    """The whole package, with its models."""
+    load("torch")
+    ensure_torchvision()
+    return load("colpali_engine", "models")
+
+
 def colpali_processor() -> Any:
     """The class that holds colpali-engine's `score_multi_vector`."""
     spec = importlib.util.find_spec("colpali_engine")

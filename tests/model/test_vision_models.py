@@ -48,3 +48,16 @@ def _page():
     from eval.bench.vision import a4_page
 
     return a4_page().resize((310, 438))
+
+
+def test_small_models_agree_between_numbers_and_batches():
+    from eval.bench import vision_gpu
+
+    assert vision_gpu.check("cpu") == {}
+
+
+def test_a_model_whose_rows_differ_is_reported(monkeypatch):
+    from eval.bench import vision_gpu
+
+    monkeypatch.setattr(vision_gpu, "_LEAST_COSINE", 1.1)
+    assert set(vision_gpu.check("cpu")) == {"ColQwen2 torch.bfloat16", "ColIdefics3 torch.bfloat16"}
