@@ -93,7 +93,10 @@ def load_encoder_here(chosen: EncoderSettings) -> PageEncoder:
 
             return ColPaliEncoder.load(chosen)
         case "dense":
-            raise ConfigError(f"the {chosen.name} encoder is not part of this version")
+            _require_vision_extra(chosen.name)
+            from rag.encoders.dense import DenseEncoder  # brings torch
+
+            return DenseEncoder.load(chosen)
         case "remote":
             from rag.encoders.remote import RemoteEncoder  # a client that only servers want
 
