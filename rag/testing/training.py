@@ -7,7 +7,7 @@ search uses: MaxSim where a family has a vector a token, else the dot product.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -147,6 +147,7 @@ class _Way:
     Attributes:
         system: the instruction, where there is one.
         shows_blank: a query comes with an empty image, as a page comes with its own.
+        opens_answer: ends where the model's own turn begins.
     """
 
     query: str = "{}"
@@ -154,11 +155,14 @@ class _Way:
     system: str = ""
     end: str = ""
     shows_blank: bool = False
+    opens_answer: bool = True
 
 
 _DSE = _Way("Query: {}", "What is shown in this image?", end="<|endoftext|>", shows_blank=True)
+_MCDSE = replace(_DSE, opens_answer=False)
+_GME = _Way(end="<|endoftext|>")
 _WAYS = {
-    "Qwen2VL": (_Way(), _DSE),
+    "Qwen2VL": (_DSE, _MCDSE, _GME),
     "Qwen3VL": (_Way(), _Way(system="Represent the user's input.")),
 }
 
@@ -189,7 +193,9 @@ def _chat(processor: Any, way: _Way, asked: Sequence[str] | Sequence[Image.Image
         if way.system:
             system = [{"type": "text", "text": way.system}]
             messages.insert(0, {"role": "system", "content": system})
-        chat = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        chat = processor.apply_chat_template(
+            messages, add_generation_prompt=way.opens_answer, tokenize=False
+        )
         texts.append(chat + way.end)
     return processor(
         text=texts,
@@ -200,4 +206,4 @@ def _chat(processor: Any, way: _Way, asked: Sequence[str] | Sequence[Image.Image
     )
 
 
-_BLANK = Image.new("RGB", (56, 56), (255, 255, 255))
+_BLANK = Image.new("RGB", (56, 56))  # black, as those of DSE were trained with
