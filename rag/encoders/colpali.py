@@ -298,6 +298,7 @@ def _load_model(
             dtype=dtype,
             attn_implementation=attention,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in what it reports, by name
             local_files_only=True,
             use_safetensors=True,
         )
