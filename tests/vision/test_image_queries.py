@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,11 @@ from rag.encoders.self_test import QUERIES, pages
 from rag.errors import InputError
 from rag.settings import load_settings
 
-FAMILY = "ColQwen2"
+LATE, SINGLE = "ColQwen2", "BiQwen2"
 
 
-def settings_of(checkpoint):
-    chosen = {"name": "colpali", "model": str(checkpoint), "device": "cpu"}
+def settings_of(encoder, checkpoint):
+    chosen = {"name": encoder, "model": str(checkpoint), "device": "cpu"}
     return load_settings(overrides={"encoder": chosen, "render": {"dpi": 72}})
 
 
@@ -32,9 +33,21 @@ def report(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def late(tiny, report, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("late")
-    with Octavo(folder, settings=settings_of(tiny(FAMILY))) as octavo:
+def late_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("late")
+
+
+@pytest.fixture(scope="module")
+def late(tiny, report, late_folder):
+    with Octavo(late_folder, settings=settings_of("colpali", tiny(LATE))) as octavo:
+        octavo.ingest(report)
+        yield octavo
+
+
+@pytest.fixture(scope="module")
+def single(tiny, report, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("single")
+    with Octavo(folder, settings=settings_of("dense", tiny(SINGLE))) as octavo:
         octavo.ingest(report)
         yield octavo
 
@@ -51,6 +64,18 @@ def test_a_pages_own_picture_finds_the_page(late, number):
     assert numbers(found)[0] == number
 
 
+@pytest.mark.parametrize("number", range(1, len(QUERIES) + 1))
+def test_a_picture_finds_its_page_by_single_vectors(single, number):
+    assert numbers(single.search(image=pages()[number - 1]))[0] == number
+
+
+def test_a_model_that_reads_words_or_an_image_refuses_both_but_takes_words_beside_a_page(single):
+    with pytest.raises(InputError) as raised:
+        single.search("circuit", image=pages()[2])
+    assert raised.value.code == "query_not_supported"
+    assert sorted(numbers(single.search("circuit", like=("report.pdf", 3)))) == [1, 2, 4]
+
+
 def test_pages_like_a_page_and_like_a_part_of_it(late):
     whole = late.search(like=("report.pdf", 1))
     assert sorted(numbers(whole)) == [2, 3, 4]
@@ -62,6 +87,12 @@ def test_pages_like_a_page_and_like_a_part_of_it(late):
         late.search(like=("report.pdf", 1, (0, 0, 500, 500)))
 
 
+def test_pages_like_a_part_of_a_page_of_one_vector(single):
+    assert sorted(numbers(single.search(like=("report.pdf", 2)))) == [1, 3, 4]
+    part = single.search(like=("report.pdf", 2, (0, 0, 224, 448)))
+    assert sorted(numbers(part)) == [1, 3, 4]
+
+
 def test_a_question_moved_far_finds_the_other_page(late):
     asked = {"query": QUERIES[0], "mode": "visual"}
     assert numbers(late.search(**asked))[0] == 1
@@ -70,20 +101,19 @@ def test_a_question_moved_far_finds_the_other_page(late):
     assert list(late.search(**asked, **moving, strength=0.0)) == list(late.search(**asked))
 
 
-def test_from_the_command_line(tiny, report, tmp_path, monkeypatch, capsys):
+def test_from_the_command_line_through_the_process_that_has_the_model(
+    late, late_folder, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     pages()[2].save("circuit.png")
-    common = ("--encoder", f"colpali:{tiny(FAMILY)}", "--device", "cpu", "--json")
-    assert run(["ingest", str(report), *common]) == 0
-    capsys.readouterr()
 
     def search(*arguments):
-        code = run(["search", *arguments, *common])
-        captured = capsys.readouterr()
-        return json.loads(captured.out) if code == 0 else json.loads(captured.err)
+        assert run(["search", *arguments, "--data-dir", str(late_folder), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
 
-    alone = search("--image", "circuit.png")
+    alone = search("--image", "circuit.png", "--heatmap", "found.png")
     assert (alone["mode"], alone["hits"][0]["page_number"]) == ("visual", 3)
+    assert Path("found.png").read_bytes().startswith(b"\x89PNG")
     both = search("circuit diagram", "--image", "circuit.png")
     assert (both["mode"], both["hits"][0]["page_number"]) == ("hybrid", 3)
     # The rows of the text are searched with beside those of the image.
