@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
+from rag.apps.check import EncoderExamination, check, failed, version
 from rag.encoders.weights import find_weights
 from rag.errors import RagError
 from rag.renderers.choose import choose_renderer, pdf_readers
@@ -27,17 +26,16 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
         settings: what would be used.
         tuning_fault: why what was tuned for the collection cannot be read, which ends its searches.
     """
-    device = _check("scoring device", lambda: _scoring_device(settings.retrieval))
+    device = check("scoring device", lambda: _scoring_device(settings.retrieval))
+    encoder = _encoder(settings)
     needed = [
-        _check("renderer", lambda: choose_renderer(settings.render.renderer).name),
-        _check("encoder server", lambda: _server(settings))
-        if settings.encoder.name == "remote"
-        else _check("encoder weights", lambda: _weights(settings)),
-        _check("data folder", lambda: _data_folder(settings.store.data_dir)),
+        check("renderer", lambda: choose_renderer(settings.render.renderer).name),
+        *encoder.needed,
+        check("data folder", lambda: _data_folder(settings.store.data_dir)),
         device,
     ]
     if tuning_fault is not None:
-        needed.append(_failed("tuning", tuning_fault))
+        needed.append(failed("tuning", tuning_fault))
     optional = [
         {
             "name": f"renderer {reader.name}",
@@ -47,13 +45,14 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
         }
         for reader in pdf_readers()
     ]
-    optional.append(_native_kernels())
+    optional += [*encoder.optional, _native_kernels()]
     if settings.store.qdrant_url is not None:
         # Says nothing of what is installed here: a server can be down for a while.
-        optional.append(_check("qdrant server", lambda: _qdrant(settings.store)))
+        optional.append(check("qdrant server", lambda: _qdrant(settings.store)))
     return {
-        "usable": all(check["ok"] for check in needed),
+        "usable": all(each["ok"] for each in needed),
         "encoder": settings.encoder.name,
+        **encoder.facts,
         "device": device["detail"].split(":")[0]
         if device["ok"]
         else f"{settings.retrieval.device}, which cannot be had",
@@ -64,21 +63,20 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
             "python": platform.python_version(),
             "system": platform.platform(terse=True),
             "cpus": os.cpu_count(),
-            "packages": {name: _version(name) for name in _PACKAGES},
+            "packages": {name: version(name) for name in _PACKAGES} | encoder.packages,
         },
         "settings": settings.model_dump(mode="json"),
     }
 
 
-def _check(name: str, run: Callable[[], str]) -> Json:
-    try:
-        return {"name": name, "ok": True, "detail": run(), "next_step": ""}
-    except RagError as error:
-        return _failed(name, error)
+def _encoder(settings: Settings) -> EncoderExamination:
+    if settings.encoder.name in ("colpali", "dense"):
+        from rag.apps.vision_checks import examine_vision  # what words do without
 
-
-def _failed(name: str, error: RagError) -> Json:
-    return {"name": name, "ok": False, "detail": error.message, "next_step": error.next_step}
+        return examine_vision(settings.encoder)
+    if settings.encoder.name == "remote":
+        return EncoderExamination([check("encoder server", lambda: _server(settings))])
+    return EncoderExamination([check("encoder weights", lambda: _weights(settings))])
 
 
 def _native_kernels() -> Json:
@@ -131,10 +129,3 @@ def _qdrant(store: StoreSettings) -> str:
     assert store.qdrant_url is not None
     key = store.qdrant_api_key
     return server_version(store.qdrant_url, None if key is None else key.get_secret_value())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

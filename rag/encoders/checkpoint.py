@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,8 +68,12 @@ class Checkpoint:
         return self.folder if own else self.model_folder
 
 
-def find_checkpoint(settings: EncoderSettings) -> Checkpoint:
+def find_checkpoint(settings: EncoderSettings, *, fetch: bool = True) -> Checkpoint:
     """The model of `encoder.model`: a folder, else the hub's cache, else fetched from the hub.
+
+    Args:
+        settings: of the encoder.
+        fetch: False asks no hub, and takes what is on this machine.
 
     Raises:
         ConfigError: no model named; `no_model`, `bad_model`, `unsafe_weights`; `wrong_revision`, a
@@ -81,7 +86,12 @@ def find_checkpoint(settings: EncoderSettings) -> Checkpoint:
             f"the {settings.name} encoder wants a model",
             next_step="Set encoder.model to a model id on the hub or to a folder.",
         )
-    return _find(settings.model, settings.revision, code=settings.trust_remote_code)
+    return _find(settings.model, settings.revision, code=settings.trust_remote_code, fetch=fetch)
+
+
+def weight_files(checkpoint: Checkpoint) -> list[Path]:
+    """The files that are loaded; an adapter's without its base's."""
+    return _weights(checkpoint.name, checkpoint.folder, is_adapter=checkpoint.adapter is not None)
 
 
 def require_loaded(
@@ -149,12 +159,13 @@ def load_errors(name: str) -> Iterator[None]:
 
 # --- a folder, or an id on the hub --------------------------------------------------------------
 def _find(
-    model: str, revision: str | None, *, code: bool, inside: Path | None = None
+    model: str, revision: str | None, *, code: bool, fetch: bool, inside: Path | None = None
 ) -> Checkpoint:
     folder = inside if inside is not None else Path(model).expanduser()
     if folder.is_dir():
         name = model if inside is not None else folder.resolve().name
-        return _described(name, folder, _pinned_digest(name, folder, revision, code), code=code)
+        digest = _pinned_digest(name, folder, revision, code)
+        return _described(name, folder, digest, code=code, fetch=fetch)
     if _is_path(model):
         raise ConfigError(
             f"there is no folder {model}",
@@ -163,11 +174,11 @@ def _find(
         )
     if code and revision is None:
         raise _code_unpinned(model, "a commit of the model on the hub")
-    folder = _snapshot(model, revision, code=code)
-    return _described(model, folder, folder.name, code=code)
+    folder = _snapshot(model, revision, code=code, fetch=fetch)
+    return _described(model, folder, folder.name, code=code, fetch=fetch)
 
 
-def _described(name: str, folder: Path, revision: str, *, code: bool) -> Checkpoint:
+def _described(name: str, folder: Path, revision: str, *, code: bool, fetch: bool) -> Checkpoint:
     """Read what the folder says of itself, and look whether its weights are whole."""
     if (folder / _ADAPTER_CONFIG).is_file():
         if any((folder / whole).is_file() for whole in (_INDEX, "model.safetensors")):
@@ -199,12 +210,21 @@ def _described(name: str, folder: Path, revision: str, *, code: bool) -> Checkpo
         )
     pulled = folder / BASE_FOLDER
     # Its code was not asked for: the pinned revision is the adapter's.
-    base = _find(
-        base_id,
-        None if pulled.is_dir() else adapter.get("revision"),
-        code=False,
-        inside=pulled if pulled.is_dir() else None,
-    )
+    try:
+        base = _find(
+            base_id,
+            None if pulled.is_dir() else adapter.get("revision"),
+            code=False,
+            fetch=fetch,
+            inside=pulled if pulled.is_dir() else None,
+        )
+    except ModelFailed as error:
+        if error.code != "weights_missing" or pulled.is_dir():
+            raise
+        reason = f"not complete: {error.message}"
+        if _is_snapshot(folder):
+            raise _missing(name, reason) from error
+        raise _missing(name, reason, pulled=base_id, into=pulled) from error
     if base.adapter is not None:
         raise ConfigError(f"{name} is an adapter of an adapter, {base.name}", code="bad_model")
     return Checkpoint(
@@ -223,7 +243,7 @@ def _is_path(model: str) -> bool:
     return model.startswith((".", "~", "/")) or model.count("/") > 1 or "\\" in model
 
 
-def _snapshot(model: str, revision: str | None, *, code: bool) -> Path:
+def _snapshot(model: str, revision: str | None, *, code: bool, fetch: bool) -> Path:
     wanted = [*WANTED, _CODE] if code else [*WANTED]
     try:
         cached = Path(
@@ -235,10 +255,16 @@ def _snapshot(model: str, revision: str | None, *, code: bool) -> Path:
                 cache_dir=constants.HF_HUB_CACHE,
             )
         )
-    except (LocalEntryNotFoundError, HFValidationError):
+    except LocalEntryNotFoundError:
         cached = None
+    except HFValidationError:
+        with hub_errors(model, revision):
+            raise
     if cached is not None and _looks_whole(cached):
         return cached
+    if not fetch:
+        reason = "not on this machine" if cached is None else "not complete in the hub's cache"
+        raise _missing(model, reason, revision=revision, code=code)
     try:
         with hub_errors(model, revision):
             return Path(
@@ -250,7 +276,8 @@ def _snapshot(model: str, revision: str | None, *, code: bool) -> Path:
                 )
             )
     except ModelFailed as error:
-        raise _missing(model, f"not on this machine, and {error.message}") from error
+        reason = f"not on this machine, and {error.message}"
+        raise _missing(model, reason, revision=revision, code=code) from error
 
 
 def _looks_whole(folder: Path) -> bool:
@@ -287,7 +314,11 @@ def _weights(name: str, folder: Path, *, is_adapter: bool) -> list[Path]:
             next_step="Choose a model or revision that has them; other formats can run code when "
             "they are loaded, and are never read.",
         )
-    raise _missing(name, f"not complete: {absent[0].name} is not there")
+    reason = f"not complete: {absent[0].name} is not there"
+    if _is_snapshot(folder):
+        raise _missing(name, reason)
+    is_named_by_folder = name == folder.resolve().name
+    raise _missing(name, reason, pulled="ID" if is_named_by_folder else name, into=folder)
 
 
 def _unsafe(folder: Path) -> list[str]:
@@ -323,12 +354,27 @@ def _damaged(name: str, path: Path, reason: str) -> ModelFailed:
     )
 
 
-def _missing(name: str, reason: str) -> ModelFailed:
+def _missing(
+    name: str,
+    reason: str,
+    *,
+    pulled: str | None = None,
+    into: Path | None = None,
+    revision: str | None = None,
+    code: bool = False,
+) -> ModelFailed:
+    """With the command that brings them: all into a new folder, or what lacks `into` an old one."""
+    command = ["octavo", "models", "pull", pulled or name]
+    command += ["--revision", revision] if revision is not None else []
+    command += ["--with-code"] if code else []
+    command += ["--to", "DIR" if into is None else str(into)]
+    then = "" if into is not None else ", and set encoder.model to DIR"
+    if revision is not None:  # of a folder it is made of the files
+        then += ", encoder.revision to what octavo doctor then names" if code else ", no revision"
     return ModelFailed(
         f"the weights of {name} are {reason}",
         code="weights_missing",
-        next_step=f"Run `octavo models pull {name} --to DIR` where the hub can be reached, and "
-        "set encoder.model to DIR.",
+        next_step=f"Run `{shlex.join(command)}` where the hub can be reached{then}.",
     )
 
 
@@ -369,7 +415,11 @@ def _pinned_digest(name: str, folder: Path, revision: str | None, code: bool) ->
 
 def _commit(folder: Path, revision: str) -> bool:
     """Whether the folder is a snapshot of the hub's cache, named by that commit."""
-    return folder.parent.name == "snapshots" and folder.name.startswith(revision)
+    return _is_snapshot(folder) and folder.name.startswith(revision)
+
+
+def _is_snapshot(folder: Path) -> bool:
+    return folder.parent.name == "snapshots"
 
 
 def folder_digest(folder: Path, *, code: bool = False) -> str:

@@ -277,6 +277,9 @@ def status(result: Mapping[str, Any]) -> None:
     open_console().print(shown)
 
 
+_TOLD_BY_CHECKS = ("checks", "encoder_model", "encoder_device", "hub_models", "settings")
+
+
 def examination(result: Mapping[str, Any], *, changed: Mapping[str, Any]) -> None:
     """What the doctor found; of the settings only those that differ from their defaults."""
     console = open_console()
@@ -289,5 +292,5 @@ def examination(result: Mapping[str, Any], *, changed: Mapping[str, Any]) -> Non
         if check["next_step"]:
             console.print(f"{'':8}next: {clean(check['next_step'])}", soft_wrap=True)
     console.print()
-    facts = {key: value for key, value in result.items() if key not in ("checks", "settings")}
+    facts = {key: value for key, value in result.items() if key not in _TOLD_BY_CHECKS}
     record(facts | {"settings_changed": changed})
