@@ -20,6 +20,15 @@ from PIL import Image
 from rag.encoders.adapters import apply_adapter, full_weights
 from rag.encoders.checkpoint import Checkpoint, find_checkpoint, load_errors, require_loaded
 from rag.encoders.colpali_families import Family, family_of, limit_patches
+from rag.encoders.encoded import (
+    encoded_page,
+    encoded_query,
+    image_of,
+    joined_query,
+    only_patches,
+    require_question,
+    without_markup,
+)
 from rag.encoders.patch_layout import patch_layout
 from rag.encoders.self_test import prove
 from rag.encoders.torch_runtime import (
@@ -35,7 +44,7 @@ from rag.geometry import FloatArray
 from rag.page_text import PageText
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageInput
 from rag.settings import EncoderSettings
-from rag.types import MultiVector, PageRef, RenderedPage, VectorKind
+from rag.types import MultiVector, PageRef, RenderedPage
 
 # Processors refuse longer shapes than 1 to 200; cells are fractions of the page however it is
 # stretched, so a longer page is made wider.
@@ -151,14 +160,14 @@ class ColPaliEncoder:
                 smaller=self._use_smaller,
             )
             for place, (vectors, (boxes, kinds)) in zip(places, rows, strict=True):
-                encoded[place] = _encoded_page(MultiVector(vectors, boxes, kinds))
+                encoded[place] = encoded_page(MultiVector(vectors, boxes, kinds))
         return [encoded[place] for place in range(len(pages))]
 
     def _grouped(self, pages: Sequence[PageInput]) -> Iterator[list[int]]:
         """Places of pages that may share a batch; equal sizes beside each other, to pad little."""
         by_size: dict[tuple[int, int], list[int]] = {}
         for place, page in enumerate(pages):
-            by_size.setdefault(_image_of(page).size, []).append(place)
+            by_size.setdefault(image_of(page).size, []).append(place)
         sizes = sorted(by_size)
         if self._family.mixes_sizes:
             sizes.sort(key=lambda size: size[0] / size[1])
@@ -167,7 +176,7 @@ class ColPaliEncoder:
             yield from (by_size[size] for size in sizes)
 
     def _prepared(self, pages: Sequence[PageInput]) -> _Prepared:
-        images = [_shaped(_image_of(page)) for page in pages]
+        images = [_shaped(image_of(page)) for page in pages]
         with self._processing:
             inputs = self._processor.process_images(images)
             layouts = tuple(
@@ -190,43 +199,23 @@ class ColPaliEncoder:
     def encode_query(self, text: str, *, image: Image.Image | None = None) -> EncodedQuery:
         """A query of words, of an image (`text` is empty), or of both together.
 
-        These models read no text and image as one: both are encoded, and their rows joined, those
-        of the text first. MaxSim adds up over rows, so a page's score is the sum of both scores.
+        These models read no text and image as one: see `joined_query`.
 
         Raises:
             InputError: `empty_query`; `query_too_long`, more tokens than the model has positions.
         """
         text = text.strip()
-        if not text and image is None:
-            raise InputError(
-                "the question is empty", code="empty_query", next_step="Ask in words or by image."
-            )
+        require_question(text, image)
         if image is None:
-            vectors, labels = self._asked(text)
-            return EncodedQuery(MultiVector(vectors), _unit_mean(vectors), labels)
-        shown = self._shown(image)
-        if not text:
-            return EncodedQuery(shown, _unit_mean(shown.vectors))
-        vectors, labels = self._asked(text)
-        assert shown.boxes is not None
-        assert shown.kinds is not None
-        n = len(vectors)
-        joined = MultiVector(
-            np.concatenate([vectors, shown.vectors]),
-            np.concatenate([np.zeros((n, 4), np.float32), shown.boxes]),
-            np.concatenate([np.full(n, VectorKind.SPECIAL, np.uint8), shown.kinds]),
-        )
-        return EncodedQuery(joined, _unit_mean(joined.vectors), (*labels, *[""] * len(shown)))
+            return self._text_query(text)
+        rows = self._image_rows(image)
+        return joined_query(self._text_query(text), rows) if text else encoded_query(rows)
 
-    def _asked(self, text: str) -> tuple[FloatArray, tuple[str, ...]]:
-        """(n, dim) and a label for each row, the augmentation tokens with them."""
+    def _text_query(self, text: str) -> EncodedQuery:
+        """A row and a label for each token, the augmentation tokens with them."""
         with self._processing:
             tokenizer = self._processor.tokenizer
-            for token in tokenizer.get_added_vocab():
-                # Markup of the model's own input; written by a user it is text like any other.
-                if token.strip() and token in text:
-                    text = text.replace(token, f"{token[0]} {token[1:]}")
-            inputs = self._processor.process_queries([text])
+            inputs = self._processor.process_queries([without_markup(text, tokenizer)])
             token_ids = inputs["input_ids"][0][inputs["attention_mask"][0].bool()].tolist()
             labels = tuple(tokenizer.decode([each]) for each in token_ids)
         if len(token_ids) > self._max_tokens:
@@ -238,9 +227,9 @@ class ColPaliEncoder:
             )
         question = _Prepared(("the question",), inputs)
         [(vectors, _)] = in_batches([question], lambda batch: self._rows_of(batch[0]), size=1)
-        return vectors, labels
+        return encoded_query(MultiVector(vectors), labels)
 
-    def _shown(self, image: Image.Image) -> MultiVector:
+    def _image_rows(self, image: Image.Image) -> MultiVector:
         """Rows of the image's patches, with boxes in its own pixels."""
         page = PageInput(
             ref=PageRef("query", 1),
@@ -252,8 +241,7 @@ class ColPaliEncoder:
         [(vectors, (boxes, kinds))] = in_batches(
             [page], self._rows_of, size=1, prepare=self._prepared
         )
-        is_patch = kinds == VectorKind.PATCH
-        return MultiVector(vectors[is_patch], boxes[is_patch], kinds[is_patch])
+        return only_patches(MultiVector(vectors, boxes, kinds))
 
     # --- the model ------------------------------------------------------------------------------
     def _rows_of(
@@ -330,11 +318,6 @@ def _positions(config: Any) -> int:
 
 
 # --- one page -----------------------------------------------------------------------------------
-def _image_of(page: PageInput) -> Image.Image:
-    assert page.image is not None, "wants_image"
-    return page.image.image
-
-
 def _shaped(image: Image.Image) -> Image.Image:
     width, height = image.size
     least = math.ceil(max(width, height) / _MOST_ASPECT)
@@ -359,21 +342,3 @@ def _unit_rows(rows: FloatArray, name: str) -> FloatArray:
             next_step="Set encoder.dtype to bfloat16 or float32; otherwise the weights are bad.",
         )
     return cast("FloatArray", rows / lengths)
-
-
-def _encoded_page(patches: MultiVector) -> EncodedPage:
-    seen = patches.vectors[patches.kinds == VectorKind.PATCH]
-    return EncodedPage(
-        patches=patches,
-        patch_words=None,
-        dense=_unit_mean(seen)[None],
-        headings=MultiVector(np.zeros((0, patches.dim), np.float32), np.zeros((0, 4), np.float32)),
-    )
-
-
-def _unit_mean(vectors: FloatArray) -> FloatArray:
-    """(dim,); the first row where opposite rows leave nothing."""
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    length = np.linalg.norm(mean)
-    unit: FloatArray = (vectors[0] if length < 1e-6 else mean / length).astype(np.float32)
-    return unit

@@ -12,11 +12,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from rag.encoders.encoded import (
+    encoded_page,
+    encoded_query,
+    image_of,
+    joined_query,
+    only_patches,
+    require_question,
+)
 from rag.encoders.remote_apis import EmbeddingsApi, PoolingApi, ServerApi
 from rag.encoders.remote_http import ModelServer, Refused
 from rag.encoders.remote_processor import LocalProcessor, find_processor
 from rag.encoders.self_test import page_inputs, prove
-from rag.errors import ConfigError, InputError
+from rag.errors import ConfigError
 from rag.geometry import FloatArray
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageEncoder, PageInput
 from rag.scoring.fingerprint import fingerprint
@@ -60,9 +68,9 @@ class RemoteEncoder:
             dense_dim=self._dim,
             settings={**settings, "boxes": "none" if self._processor is None else "processor"},
         )
-        watched = _Watched(self)
-        prove(watched)
-        self._identity.settings["fingerprint"] = fingerprint(watched.items)
+        recorded = _Recorded(self)
+        prove(recorded)
+        self._identity.settings["fingerprint"] = fingerprint(recorded.items)
 
     @classmethod
     def connect(cls, settings: EncoderSettings) -> RemoteEncoder:
@@ -107,24 +115,16 @@ class RemoteEncoder:
 
     # --- pages ----------------------------------------------------------------------------------
     def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
-        bodies = [partial(self._api.of_image, _image_of(page)) for page in pages]
+        bodies = [partial(self._api.of_image, image_of(page)) for page in pages]
         answers = self._server.post_all(self._api.path, bodies)
         return [self._encoded(page, answer) for page, answer in zip(pages, answers, strict=True)]
 
     def _encoded(self, page: PageInput, answer: Json) -> EncodedPage:
         vectors = self._api.rows(answer, dim=self._dim)
         boxes, kinds = self._places(
-            _image_of(page), len(vectors), width=page.width_pt, height=page.height_pt
+            image_of(page), len(vectors), width=page.width_pt, height=page.height_pt
         )
-        seen = vectors[kinds == VectorKind.PATCH]
-        return EncodedPage(
-            patches=MultiVector(vectors, boxes, kinds),
-            patch_words=None,
-            dense=_unit_mean(seen if len(seen) else vectors)[None],
-            headings=MultiVector(
-                np.zeros((0, self._dim), np.float32), np.zeros((0, 4), np.float32)
-            ),
-        )
+        return encoded_page(MultiVector(vectors, boxes, kinds))
 
     def _places(
         self, image: Image.Image, n_rows: int, *, width: float, height: float
@@ -142,9 +142,9 @@ class RemoteEncoder:
     def _has_same_rows(self, processor: LocalProcessor) -> bool:
         """Whether the server cuts a page into as many rows as the processor here does."""
         page = page_inputs()[0]
-        body = self._api.of_image(_image_of(page))
+        body = self._api.of_image(image_of(page))
         answer = self._server.post(self._api.path, body, retry_s=_IMPATIENT_S)
-        _, kinds = processor.places(_image_of(page), width=page.width_pt, height=page.height_pt)
+        _, kinds = processor.places(image_of(page), width=page.width_pt, height=page.height_pt)
         return len(kinds) == len(self._api.rows(answer, dim=self._dim))
 
     # --- questions ------------------------------------------------------------------------------
@@ -152,42 +152,35 @@ class RemoteEncoder:
         text = text.strip()
         if self._processor is None:  # which knows what is markup to the server
             text = text.replace("<|", "< |")
-        if not text and image is None:
-            raise InputError(
-                "the question is empty", code="empty_query", next_step="Ask in words or by image."
-            )
+        require_question(text, image)
         if image is not None and (not text or self._api.takes_text_with_image):
-            return _query(self._shown(image, text))
-        tokens, labels = self._spoken(text)
-        if image is None:
-            return _query(tokens, labels)
-        # Nothing here reads both as one: a page's score is the sum of both scores.
-        return _query(_joined(tokens, self._shown(image, "")))
+            return encoded_query(self._image_rows(image, text))
+        query = self._text_query(text)
+        return query if image is None else joined_query(query, self._image_rows(image, ""))
 
-    def _spoken(self, text: str) -> tuple[MultiVector, tuple[str, ...]]:
+    def _text_query(self, text: str) -> EncodedQuery:
         """Rows of a text, and labels where it was written in tokens here."""
         if self._processor is None:
-            return MultiVector(self._asked(self._api.of_text(text))), ()
+            return encoded_query(MultiVector(self._rows(self._api.of_text(text))))
         token_ids = self._processor.query_ids(text)
-        vectors = self._asked(self._api.of_text(text, token_ids))
+        vectors = self._rows(self._api.of_text(text, token_ids))
         is_labelled = len(token_ids) == len(vectors)
-        return MultiVector(vectors), self._processor.labels(token_ids) if is_labelled else ()
+        return encoded_query(
+            MultiVector(vectors), self._processor.labels(token_ids) if is_labelled else ()
+        )
 
-    def _shown(self, image: Image.Image, text: str) -> MultiVector:
+    def _image_rows(self, image: Image.Image, text: str) -> MultiVector:
         """Rows of an image, boxes in its own pixels; of its patches alone where they are known."""
-        vectors = self._asked(self._api.of_image(image, text))
+        vectors = self._rows(self._api.of_image(image, text))
         boxes, kinds = self._places(image, len(vectors), width=image.width, height=image.height)
-        seen = kinds == VectorKind.PATCH
-        if not seen.any():
-            return MultiVector(vectors, boxes, kinds)
-        return MultiVector(vectors[seen], boxes[seen], kinds[seen])
+        return only_patches(MultiVector(vectors, boxes, kinds))
 
-    def _asked(self, body: Json) -> FloatArray:
+    def _rows(self, body: Json) -> FloatArray:
         answer = self._server.post(self._api.path, body, retry_s=_IMPATIENT_S)
         return self._api.rows(answer, dim=self._dim)
 
 
-class _Watched:
+class _Recorded:
     """Keeps what an encoder made, so that the built-in pages are encoded once for two purposes."""
 
     def __init__(self, encoder: PageEncoder) -> None:
@@ -261,31 +254,3 @@ def served_model(server: ModelServer, wanted: str | None) -> str:
         code="encoder_refused",
         next_step="Set encoder.model to a name that the server has.",
     )
-
-
-def _query(tokens: MultiVector, labels: tuple[str, ...] = ()) -> EncodedQuery:
-    return EncodedQuery(tokens, _unit_mean(tokens.vectors), labels)
-
-
-def _joined(text: MultiVector, image: MultiVector) -> MultiVector:
-    assert image.boxes is not None
-    assert image.kinds is not None
-    n = len(text)
-    return MultiVector(
-        np.concatenate([text.vectors, image.vectors]),
-        np.concatenate([np.zeros((n, 4), np.float32), image.boxes]),
-        np.concatenate([np.full(n, VectorKind.SPECIAL, np.uint8), image.kinds]),
-    )
-
-
-def _image_of(page: PageInput) -> Image.Image:
-    assert page.image is not None, "wants_image"
-    return page.image.image
-
-
-def _unit_mean(vectors: FloatArray) -> FloatArray:
-    """(dim,); the first row where opposite rows leave nothing."""
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    length = np.linalg.norm(mean)
-    unit: FloatArray = (vectors[0] if length < 1e-6 else mean / length).astype(np.float32)
-    return unit

@@ -30,7 +30,7 @@ _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 30.0
 
 
-class _Again(Exception):
+class _Retryable(Exception):
     """A try failed in a way that another may not; `error` is what to raise when none is left."""
 
     def __init__(self, error: ModelFailed, wait_s: float | None = None) -> None:
@@ -160,7 +160,7 @@ class ModelServer:
         while True:
             try:
                 return self._try(method, path, content)
-            except _Again as failed:
+            except _Retryable as failed:
                 # Spread, so that requests turned away together do not come back together.
                 pause_s = failed.wait_s
                 if pause_s is None:
@@ -186,10 +186,10 @@ class ModelServer:
             yield
         except httpx.TimeoutException as error:
             if isinstance(error, httpx.ConnectTimeout):
-                raise _Again(self._unreachable("it does not answer")) from error
-            raise _Again(self._too_slow()) from error
+                raise _Retryable(self._unreachable("it does not answer")) from error
+            raise _Retryable(self._too_slow()) from error
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise _Again(self._unreachable(str(error) or type(error).__name__)) from error
+            raise _Retryable(self._unreachable(str(error) or type(error).__name__)) from error
         except RuntimeError as error:  # closed by another thread
             if not self._closed.is_set():
                 raise
@@ -205,7 +205,7 @@ class ModelServer:
             if len(read) > limit:
                 raise self._too_large(limit)
             if time.monotonic() > end:  # the client's own limit is on each wait, not on their sum
-                raise _Again(self._too_slow())
+                raise _Retryable(self._too_slow())
         return bytes(read)
 
     def _json(self, read: bytes) -> Json:
@@ -231,7 +231,7 @@ class ModelServer:
             )
         said = self._said(response, end)
         if status in (429, 408) or status >= 500:
-            return _Again(
+            return _Retryable(
                 self._unreachable(f"it answers {status}{said}"), wait_s=_retry_after(response)
             )
         return Refused(
@@ -249,7 +249,7 @@ class ModelServer:
         """The server's own words, with a colon before; nothing where it says none."""
         try:
             text = self._read(response, _MAX_ERROR_BYTES, end).decode(errors="replace")
-        except (ModelFailed, _Again, httpx.HTTPError):
+        except (ModelFailed, _Retryable, httpx.HTTPError):
             return ""
         try:
             found = json.loads(text)

@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from rag.encoders.colpali_families import FAMILIES, Family, limit_patches
+from rag.encoders.encoded import without_markup
 from rag.encoders.local_files import find_file
 from rag.encoders.patch_layout import FAMILIES as PLACED
 from rag.encoders.patch_layout import Kinds, patch_layout
@@ -37,11 +38,8 @@ class LocalProcessor:
     def query_ids(self, text: str) -> list[int]:
         """The question's tokens, with the family's prefix and augmentation tokens."""
         with self._lock:
-            for token in self._processor.tokenizer.get_added_vocab():
-                # Markup of the model's own input; written by a user it is text like any other.
-                if token.strip() and token in text:
-                    text = text.replace(token, f"{token[0]} {token[1:]}")
-            ids = self._processor.process_queries([text])["input_ids"][0]
+            words = without_markup(text, self._processor.tokenizer)
+            ids = self._processor.process_queries([words])["input_ids"][0]
         return [int(each) for each in ids]
 
     def labels(self, token_ids: Sequence[int]) -> tuple[str, ...]:
