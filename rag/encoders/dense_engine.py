@@ -31,8 +31,17 @@ _PROCESSORS = {
     "BiPaliProj": "BiPaliProcessor",
     "BiGemma3": "BiGemmaProcessor3",
 }
-# These two ask their base class for a mapping of keys that it no longer has.
-_NO_MAPPING = ("BiQwen2", "BiQwen2_5", "BiGemma3")
+# These ask their base class for a mapping of keys that it no longer has; here is one from what the
+# chat models below adapters call their weights, then and now.
+_QWEN2_KEYS = {
+    r"^model\.(?=(layers|embed_tokens|norm)\.)": "language_model.",
+    r"^model\.(?=(language_model|visual)\.)": "",
+}
+_KEYS: dict[str, dict[str, str]] = {
+    "BiQwen2": _QWEN2_KEYS,
+    "BiQwen2_5": _QWEN2_KEYS,
+    "BiGemma3": {},
+}
 # Trained on questions as they are; the others on questions with ten tokens more behind them.
 _BARE_QUESTIONS = ("BiModernVBert",)
 
@@ -56,7 +65,7 @@ class EngineModel(DenseAdapter):
     ) -> Self:
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # what it reports of missing keys is an error here
-        mapping: dict[str, Any] = {"key_mapping": {}} if family in _NO_MAPPING else {}
+        mapping = {"key_mapping": _KEYS[family]} if family in _KEYS else {}
         with load_errors(checkpoint.name):
             model, loaded = getattr(models, family).from_pretrained(
                 checkpoint.model_folder, output_loading_info=True, **plan.options, **mapping

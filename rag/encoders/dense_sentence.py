@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from PIL import Image
 
-from rag.encoders.checkpoint import Checkpoint, load_errors
+from rag.encoders.checkpoint import Checkpoint, load_errors, require_loaded
 from rag.encoders.dense_adapters import DenseAdapter, LoadingPlan, not_taken
 from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.errors import ConfigError
@@ -46,6 +46,8 @@ class SentenceModel(DenseAdapter):
                 trust_remote_code=checkpoint.trust_remote_code,
                 model_kwargs=options,
             )
+            for inner in model.children():
+                _require_whole(inner, checkpoint.name)
             return cls(model.eval())
 
     def _of_texts(self, texts: Sequence[str]) -> Any:
@@ -64,3 +66,20 @@ class SentenceModel(DenseAdapter):
             show_progress_bar=False,
         )
         return found
+
+
+def _require_whole(module: Any, name: str) -> None:
+    """The library leaves weights that are not there random, and tells nobody: ask once more, of
+    the model without its numbers.
+    """
+    from transformers import PreTrainedModel
+
+    wholes = [each for each in module.modules() if isinstance(each, PreTrainedModel)][:1]
+    for whole in wholes:
+        _, loaded = type(whole).from_pretrained(
+            whole.name_or_path,
+            device_map="meta",
+            output_loading_info=True,
+            local_files_only=True,
+        )
+        require_loaded(loaded, name)
