@@ -27,6 +27,8 @@ _LARGE_BYTES = 10**9
 _INSTALL = "pip install 'octavo[vision]'"
 # Of the hub's cache, for people.
 _MOST_NAMES = 4
+# Reads its own folders; no other model needs it, so it is in no extra.
+_OWN_LIBRARY = "sentence-transformers"
 # Brought by colpali-engine, for adapters.
 _ADAPTERS_WANT = ("peft", "accelerate")
 
@@ -109,6 +111,8 @@ def examine_vision(settings: EncoderSettings) -> EncoderExamination:
         else passed("encoder weights", model.in_words()),
         check("vision extra", lambda: _vision_extra(missing)),
     ]
+    if isinstance(model, FoundModel) and model.family == _OWN_LIBRARY:
+        needed.append(check(_OWN_LIBRARY, _own_library))
     device: FoundDevice | RagError | None = None
     if "torch" not in missing:
         device = _tried(lambda: find_device(settings))
@@ -219,6 +223,15 @@ def _vision_extra(missing: list[str]) -> str:
     if _torchvision() == "named":
         return f"{said}; torchvision's operators are missing beside this torch, and not needed"
     return said
+
+
+def _own_library() -> str:
+    if not _is_importable(_OWN_LIBRARY):
+        raise ConfigError(
+            "the model is a folder of this library, which is not installed",
+            next_step=f"Run `pip install {_OWN_LIBRARY}`.",
+        )
+    return str(version(_OWN_LIBRARY))
 
 
 def _torchvision() -> str:

@@ -193,6 +193,22 @@ def test_a_model_of_one_vector_is_for_the_other_encoder(examined, tiny):
     assert "encoder.name to dense" in checks["encoder weights"]["next_step"]
 
 
+def test_a_folder_of_another_library_wants_that_library(examined, tiny, tmp_path, monkeypatch):
+    model = shutil.copytree(tiny("Clip"), tmp_path / "sentences")
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.CLIPModel"}
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"model_type": "mine"}))
+    monkeypatch.setattr(vision_checks, "_is_importable", lambda name: "sentence" not in name)
+    code, found, checks = examined(model, encoder="dense")
+    assert (code, found["encoder_model"]["family"]) == (1, "sentence-transformers")
+    assert (
+        checks["sentence-transformers"]["next_step"] == "Run `pip install sentence-transformers`."
+    )
+
+
 def test_models_in_the_hubs_cache_are_offered_where_they_are_whole_and_for_pages(
     examined, cached, tmp_path
 ):
