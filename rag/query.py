@@ -52,7 +52,8 @@ class Query:
             )
         if not (math.isfinite(self.strength) and 0 <= self.strength <= MAX_STRENGTH):
             raise InputError(
-                f"strength wants a number from 0 to {MAX_STRENGTH:g}, got {self.strength:g}"
+                f"strength wants a number from 0 to {MAX_STRENGTH:g}, got {self.strength:g}",
+                next_step="Leave it out, or begin with 1.",
             )
 
     @property

@@ -122,7 +122,9 @@ def _base_model(folder: Path) -> tuple[str, str | None] | None:
         return None
     except (OSError, ValueError) as error:
         raise InputError(
-            f"adapter_config.json of the model cannot be read: {error}", code="bad_model"
+            f"adapter_config.json of the model cannot be read: {error}",
+            code="bad_model",
+            next_step="Delete the folder and fetch the model again.",
         ) from error
     name = config.get("base_model_name_or_path")
     return (str(name), config.get("revision")) if name else None
@@ -143,6 +145,7 @@ def _require_space(folder: Path, size_bytes: int) -> None:
 
 @contextmanager
 def hub_errors(model: str, revision: str | None) -> Iterator[None]:
+    """What the hub's client raises, as errors of our own."""
     try:
         yield
     except Exception as error:

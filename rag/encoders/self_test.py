@@ -72,7 +72,7 @@ def prove(encoder: PageEncoder) -> None:
             f"{len(QUERIES)} built-in questions find their page first, not '{missed}'. Its weights "
             "are incomplete, untrained, or not made for retrieving pages",
             code="self_test_failed",
-            next_step="fetch the weights again with octavo models pull, or choose another model",
+            next_step="Fetch the weights again with `octavo models pull`, or choose another model.",
         )
 
 

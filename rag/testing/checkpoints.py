@@ -55,16 +55,16 @@ def make_checkpoint(family: str, folder: Path, *, trained: bool = True, seed: in
     """
     if family not in FAMILIES:
         raise InputError(
-            f"no tiny checkpoint of '{family}'", next_step=f"choose of {', '.join(FAMILIES)}"
+            f"no tiny checkpoint of '{family}'", next_step=f"Choose one of {', '.join(FAMILIES)}."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there and not empty", next_step="name a new folder")
+        raise InputError(f"{folder} is there and not empty", next_step="Name a new folder.")
     try:
         from rag.testing.tiny_models import build, save  # brings torch
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"a tiny checkpoint is made with the vision extra; {error.name} is not installed",
-            next_step="pip install 'octavo[vision]'",
+            next_step="Run `pip install 'octavo[vision]'`.",
         ) from error
 
     model, processor = build(family, seed=seed)

@@ -24,11 +24,11 @@ class Scores(NamedTuple):
 
     Attributes:
         searched: as the search scores; the own page has to lead in all of them.
-        beside: in other ways, that the loss is to see as well.
+        auxiliary: scored in other ways, for the loss alone.
     """
 
     searched: Sequence[torch.Tensor]
-    beside: Sequence[torch.Tensor] = ()
+    auxiliary: Sequence[torch.Tensor] = ()
 
 
 Scoring = Callable[[], Scores]
@@ -61,7 +61,7 @@ def _train(family: str, model: Any, scoring: Scoring) -> int:
         scores = scoring()
         if _margin(scores) > _MARGIN:
             return step
-        logits = [similarity / _TEMPERATURE for similarity in (*scores.searched, *scores.beside)]
+        logits = [similarity / _TEMPERATURE for similarity in (*scores.searched, *scores.auxiliary)]
         loss = sum(
             functional.cross_entropy(each, own) + functional.cross_entropy(each.T, own)
             for each in logits
@@ -72,7 +72,7 @@ def _train(family: str, model: Any, scoring: Scoring) -> int:
     raise ModelFailed(
         f"a tiny {family} did not learn the four pages of the self-test in {_STEPS} steps",
         code="training_failed",
-        next_step="try another seed",
+        next_step="Try another seed.",
     )
 
 
@@ -83,7 +83,7 @@ def margin(family: str, model: Any, processor: Any) -> float:
 
 
 def _margin(scores: Scores) -> float:
-    similarity = torch.stack(list(scores.searched))  # (n_ways, n_queries, n_pages)
+    similarity = torch.stack(list(scores.searched))  # (n_prompts, n_queries, n_pages)
     own = similarity.diagonal(dim1=1, dim2=2)
     others = similarity.masked_fill(torch.eye(len(QUERIES), dtype=torch.bool), -torch.inf)
     return float((own - others.amax(dim=2)).min().detach())
@@ -97,7 +97,7 @@ def _scoring_of(family: str, model: Any, processor: Any) -> Scoring:
         return _single_vectors(model, processor)
     if family in ("Clip", "Siglip"):
         return _two_towers(model, processor)
-    return _last_tokens(_WAYS[family], model, processor)
+    return _last_tokens(_PROMPTS[family], model, processor)
 
 
 def _late_interaction(model: Any, processor: Any) -> Scoring:
@@ -114,7 +114,7 @@ def _late_interaction(model: Any, processor: Any) -> Scoring:
         # gradient that tells pages apart; the mean over rows always has.
         mean = similarity.mean(dim=3)
         return Scores(
-            [best.sum(dim=2) / n_rows[:, None]], beside=[mean.sum(dim=2) / n_rows[:, None]]
+            [best.sum(dim=2) / n_rows[:, None]], auxiliary=[mean.sum(dim=2) / n_rows[:, None]]
         )
 
     return scoring
@@ -141,8 +141,8 @@ def _two_towers(model: Any, processor: Any) -> Scoring:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One way in which models of last tokens are asked; `{}` is the query's words.
+class _Prompt:
+    """One prompt of models whose last token is the vector; `{}` is the query's words.
 
     Attributes:
         system: the instruction, where there is one.
@@ -158,17 +158,20 @@ class _Way:
     opens_answer: bool = True
 
 
-_DSE = _Way("Query: {}", "What is shown in this image?", end="<|endoftext|>", shows_blank=True)
+_DSE = _Prompt("Query: {}", "What is shown in this image?", end="<|endoftext|>", shows_blank=True)
 _MCDSE = replace(_DSE, opens_answer=False)
-_GME = _Way(end="<|endoftext|>")
-_WAYS = {
+_GME = _Prompt(end="<|endoftext|>")
+_PROMPTS = {
     "Qwen2VL": (_DSE, _MCDSE, _GME),
-    "Qwen3VL": (_Way(), _Way(system="Represent the user's input.")),
+    "Qwen3VL": (_Prompt(), _Prompt(system="Represent the user's input.")),
 }
 
 
-def _last_tokens(ways: Sequence[_Way], model: Any, processor: Any) -> Scoring:
-    asked = [(_chat(processor, way, QUERIES), _chat(processor, way, list(pages()))) for way in ways]
+def _last_tokens(prompts: Sequence[_Prompt], model: Any, processor: Any) -> Scoring:
+    asked = [
+        (_chat(processor, prompt, QUERIES), _chat(processor, prompt, list(pages())))
+        for prompt in prompts
+    ]
     return lambda: Scores(
         [_last_token(model, queries) @ _last_token(model, shown).T for queries, shown in asked]
     )
@@ -179,24 +182,24 @@ def _last_token(model: Any, inputs: Any) -> torch.Tensor:
     return functional.normalize(hidden[:, -1])
 
 
-def _chat(processor: Any, way: _Way, asked: Sequence[str] | Sequence[Image.Image]) -> Any:
+def _chat(processor: Any, prompt: _Prompt, asked: Sequence[str] | Sequence[Image.Image]) -> Any:
     """Messages of one user each, filled up on the left: the last token is each one's own."""
     images: list[Image.Image] = []
     texts = []
     for item in asked:
-        words = way.query.format(item) if isinstance(item, str) else way.page
+        words = prompt.query.format(item) if isinstance(item, str) else prompt.page
         content = [{"type": "text", "text": words}] if words else []
-        if not isinstance(item, str) or way.shows_blank:
+        if not isinstance(item, str) or prompt.shows_blank:
             images.append(_BLANK if isinstance(item, str) else item)
             content.insert(0, {"type": "image"})
         messages: list[Json] = [{"role": "user", "content": content}]
-        if way.system:
-            system = [{"type": "text", "text": way.system}]
+        if prompt.system:
+            system = [{"type": "text", "text": prompt.system}]
             messages.insert(0, {"role": "system", "content": system})
         chat = processor.apply_chat_template(
-            messages, add_generation_prompt=way.opens_answer, tokenize=False
+            messages, add_generation_prompt=prompt.opens_answer, tokenize=False
         )
-        texts.append(chat + way.end)
+        texts.append(chat + prompt.end)
     return processor(
         text=texts,
         images=images or None,
