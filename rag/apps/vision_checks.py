@@ -221,7 +221,7 @@ def _vision_extra(missing: list[str]) -> str:
         )
     said = ", ".join(f"{each.name} {version}" for each, version in versions)
     if _torchvision() == "named":
-        return f"{said}; torchvision's operators are missing beside this torch (mended: none is needed)"
+        return f"{said}; torchvision's operators, missing beside this torch, are mended"
     return said
 
 
