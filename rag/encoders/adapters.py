@@ -34,7 +34,7 @@ def apply_adapter(model: Any, checkpoint: Checkpoint) -> None:
     if importlib.util.find_spec("peft") is None:
         raise ConfigError(
             f"{checkpoint.name} is an adapter, and peft is not installed",
-            next_step="Install it with pip install 'octavo[vision]'.",
+            next_step="Run `pip install 'octavo[vision]'`.",
         )
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.modeling_utils import LoadStateDictConfig
@@ -59,7 +59,7 @@ def apply_adapter(model: Any, checkpoint: Checkpoint) -> None:
             f"its base model {'' if checkpoint.base is None else checkpoint.base.name}"
             f"{f' ({astray[0]}, ...)' if astray else ''}",
             code="weights_incomplete",
-            next_step="Fetch both again with octavo models pull, or use a merged model.",
+            next_step="Fetch both again with `octavo models pull`, or use a merged model.",
         )
 
 

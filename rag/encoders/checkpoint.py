@@ -7,9 +7,7 @@ error, never a warning.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
-import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,19 +17,19 @@ from typing import Any
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from platformdirs import user_cache_path
 
-from rag.encoders.hub import BASE_FOLDER, WANTED, hub_errors
+from rag.encoders.folder_digest import folder_digest
+from rag.encoders.hub import BASE_FOLDER, hub_errors, wanted_files
 from rag.errors import ConfigError, ModelFailed, RagError
 from rag.settings import EncoderSettings
 from rag.types import Json
 
-_CODE = "*.py"
 _UNSAFE = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt", "*.h5", "*.msgpack")
 _INDEX = "model.safetensors.index.json"
 _ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 _SHORT = 16
+_PULL_AGAIN = "Fetch the model again with `octavo models pull`."
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def require_loaded(
     raise ModelFailed(
         f"the weights of {name} did not all load: {'; '.join(found)}",
         code="weights_incomplete",
-        next_step="Fetch the model again with octavo models pull, or name a model that was made "
+        next_step="Fetch the model again with `octavo models pull`, or name a model that was made "
         "for retrieving pages.",
     )
 
@@ -141,8 +139,13 @@ def load_errors(name: str) -> Iterator[None]:
     except RagError:
         raise
     except MemoryError as error:
-        raise ModelFailed(f"{name} does not fit in memory", code="out_of_memory") from error
+        raise ModelFailed(
+            f"{name} does not fit in memory",
+            code="out_of_memory",
+            next_step="Choose a smaller model, or a machine with more memory.",
+        ) from error
     except Exception as error:
+        # Libraries for weights, configurations and tokenizers share no base of their errors.
         if "out of memory" in str(error):
             raise ModelFailed(
                 f"{name} does not fit in the memory of the GPU",
@@ -153,7 +156,7 @@ def load_errors(name: str) -> Iterator[None]:
         raise ModelFailed(
             f"{name} could not be loaded: {type(error).__name__}: {reason}",
             code="load_failed",
-            next_step="Fetch the model again with octavo models pull, or choose another.",
+            next_step="Fetch the model again with `octavo models pull`, or choose another.",
         ) from error
 
 
@@ -202,11 +205,26 @@ def _described(name: str, folder: Path, revision: str, *, code: bool, fetch: boo
     short = revision[:_SHORT]
     if adapter is None:
         return Checkpoint(name, folder, short, config, trust_remote_code=code)
+    base = _base_of(name, folder, adapter, fetch=fetch)
+    return Checkpoint(
+        name,
+        folder,
+        f"{short}+{base.revision}",
+        base.config,
+        adapter=adapter,
+        base=base,
+        trust_remote_code=code,
+    )
+
+
+def _base_of(name: str, folder: Path, adapter: Json, *, fetch: bool) -> Checkpoint:
+    """The whole model that an adapter goes on top of."""
     base_id = adapter.get("base_model_name_or_path")
     if not isinstance(base_id, str) or not base_id:
         raise ConfigError(
             f"{name} is an adapter of no model: {_ADAPTER_CONFIG} names no base_model_name_or_path",
             code="bad_model",
+            next_step=f"Name its base model in {_ADAPTER_CONFIG}, or choose a merged model.",
         )
     pulled = folder / BASE_FOLDER
     # Its code was not asked for: the pinned revision is the adapter's.
@@ -226,16 +244,12 @@ def _described(name: str, folder: Path, revision: str, *, code: bool, fetch: boo
             raise _missing(name, reason) from error
         raise _missing(name, reason, pulled=base_id, into=pulled) from error
     if base.adapter is not None:
-        raise ConfigError(f"{name} is an adapter of an adapter, {base.name}", code="bad_model")
-    return Checkpoint(
-        name,
-        folder,
-        f"{short}+{base.revision}",
-        base.config,
-        adapter=adapter,
-        base=base,
-        trust_remote_code=code,
-    )
+        raise ConfigError(
+            f"{name} is an adapter of an adapter, {base.name}",
+            code="bad_model",
+            next_step="Merge the inner adapter into its model, or choose a whole model.",
+        )
+    return base
 
 
 def _is_path(model: str) -> bool:
@@ -244,7 +258,7 @@ def _is_path(model: str) -> bool:
 
 
 def _snapshot(model: str, revision: str | None, *, code: bool, fetch: bool) -> Path:
-    wanted = [*WANTED, _CODE] if code else [*WANTED]
+    wanted = wanted_files(code=code)
     try:
         cached = Path(
             snapshot_download(
@@ -299,7 +313,9 @@ def _weights(name: str, folder: Path, *, is_adapter: bool) -> list[Path]:
     elif (folder / _INDEX).is_file():
         shards = _read_json(name, folder / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not shards:
-            raise ConfigError(f"{_INDEX} of {name} lists no weights", code="bad_model")
+            raise ConfigError(
+                f"{_INDEX} of {name} lists no weights", code="bad_model", next_step=_PULL_AGAIN
+            )
         paths = [folder / str(shard) for shard in sorted(set(shards.values()))]
     else:
         paths = sorted(folder.glob("*.safetensors")) or [folder / "model.safetensors"]
@@ -350,7 +366,7 @@ def _damaged(name: str, path: Path, reason: str) -> ModelFailed:
     return ModelFailed(
         f"{path.name} of {name} is damaged: {reason}",
         code="weights_damaged",
-        next_step="Delete the file and fetch the model again with octavo models pull.",
+        next_step="Delete the file and fetch the model again with `octavo models pull`.",
     )
 
 
@@ -392,10 +408,12 @@ def _read_json(name: str, path: Path) -> Json:
         raise ConfigError(
             f"{path.name} of {name} is not JSON: {error}",
             code="bad_model",
-            next_step="Fetch the model again with octavo models pull.",
+            next_step=_PULL_AGAIN,
         ) from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{path.name} of {name} holds no settings", code="bad_model")
+        raise ConfigError(
+            f"{path.name} of {name} holds no settings", code="bad_model", next_step=_PULL_AGAIN
+        )
     return found
 
 
@@ -420,38 +438,3 @@ def _commit(folder: Path, revision: str) -> bool:
 
 def _is_snapshot(folder: Path) -> bool:
     return folder.parent.name == "snapshots"
-
-
-def folder_digest(folder: Path, *, code: bool = False) -> str:
-    """SHA-256 over the names and bytes of all files that are read at load.
-
-    Gigabytes take seconds: remembered until a file's size or time of change differs.
-    """
-    wanted = [*WANTED, _CODE] if code else [*WANTED]
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and any(fnmatch.fnmatch(path.name, pattern) for pattern in wanted)
-    )
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    seen = hashlib.sha256(repr((str(folder.resolve()), stats)).encode()).hexdigest()
-    kept = user_cache_path("octavo", appauthor=False) / "checkpoints" / seen
-    try:
-        return kept.read_text(encoding="ascii")
-    except OSError:
-        pass
-    whole = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as stream:
-            whole.update(
-                path.name.encode() + b"\0" + hashlib.file_digest(stream, "sha256").digest()
-            )
-    digest = whole.hexdigest()
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}")
-        part.write_text(digest, encoding="ascii")
-        part.replace(kept)
-    except OSError:
-        pass  # a cache: without it the files are read again next time
-    return digest

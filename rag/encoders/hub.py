@@ -28,10 +28,15 @@ from rag.errors import BackendError, InputError, ModelFailed, RagError
 from rag.types import Json
 
 # Weights as safetensors alone: the other formats run code when they are read.
-WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+_WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 _CODE = "*.py"
 BASE_FOLDER = "base_model"
 _RESERVE_BYTES = 200_000_000
+
+
+def wanted_files(*, code: bool) -> list[str]:
+    """Patterns of the file names that are fetched and read."""
+    return [*_WANTED, _CODE] if code else [*_WANTED]
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def pull(
         ModelFailed: `hub_unreachable`.
         BackendError: `disk_full`, `not_written`.
     """
-    wanted = [*WANTED, _CODE] if code else [*WANTED]
+    wanted = wanted_files(code=code)
     with hub_errors(model, revision):
         planned = snapshot_download(
             model, revision=revision, local_dir=folder, allow_patterns=wanted, dry_run=True

@@ -13,8 +13,8 @@ pytest.importorskip("torch", reason="needs torch: make test-torch")
 
 from huggingface_hub import constants
 
-from rag.encoders import checkpoint
-from rag.encoders.checkpoint import find_checkpoint, folder_digest, require_loaded
+from rag.encoders.checkpoint import find_checkpoint, require_loaded
+from rag.encoders.folder_digest import folder_digest
 from rag.errors import ConfigError, ModelFailed
 from rag.settings import EncoderSettings
 
@@ -83,7 +83,7 @@ def test_unchanged_files_are_not_read_again(folder, monkeypatch):
     def unread(*_):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(checkpoint.hashlib, "file_digest", unread)
+    monkeypatch.setattr("hashlib.file_digest", unread)
     assert folder_digest(folder) == before
     later = time.time_ns() + 10**9
     os.utime(folder / "config.json", ns=(later, later))
