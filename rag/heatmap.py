@@ -23,7 +23,7 @@ from rag.vector_boxes import VectorBoxes
 _WORD_CELLS = 128  # along the longer side: about half a line of print
 _MOST_CELLS = 256  # along any side
 _RANGE_FLOOR = 1e-10
-_WHOLE_PAGE = 0.95  # of the page's area: a vector that covers it tells no place from another
+WHOLE_PAGE = 0.95  # of the page's area: a vector that covers it tells no place from another
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,21 +69,36 @@ class Places:
         return len(self.rows)
 
 
-def places_of(page: PlacedVectors) -> Places:
-    """The boxes of a page's vectors, whichever way they are known."""
-    if page.words is not None:
-        boxes, known, kept = page.text.boxes[page.words.words], page.words.rows, None
-    elif page.boxes is not None:
-        boxes, known = page.boxes.boxes, page.boxes.rows
-        kept = page.boxes.kinds != VectorKind.SPECIAL
+def vector_places(
+    text: PageText, words: VectorWords | None, boxes: VectorBoxes | None
+) -> tuple[npt.NDArray[np.intp], FloatArray]:
+    """Pairs (n,) of stored vector and (n, 4) box it stands for, special tokens left out.
+
+    Args:
+        text: of the page.
+        words: the words of it that its vectors stand for, if they stand for words.
+        boxes: where they look, if they stand for none; without either there are no pairs.
+    """
+    if words is not None:
+        found, known, kept = text.boxes[words.words], words.rows, slice(None)
+    elif boxes is not None:
+        found, known = boxes.boxes, boxes.rows
+        kept = boxes.kinds != VectorKind.SPECIAL
     else:
-        return Places(np.zeros((0, 4), np.float32), np.zeros(0, np.intp), pooled=False)
-    rows = np.arange(len(boxes)) if known is None else known.astype(np.intp)
+        return np.zeros(0, np.intp), np.zeros((0, 4), np.float32)
+    rows = np.arange(len(found)) if known is None else known.astype(np.intp)
+    return rows[kept], found[kept]
+
+
+def places_of(page: PlacedVectors) -> Places:
+    """The boxes of a page's vectors within its frame, those that have an area there."""
+    rows, boxes = vector_places(page.text, page.words, page.boxes)
     frame = np.array([page.width_pt, page.height_pt] * 2, np.float32)
     inside = np.clip(boxes, 0, frame)
-    has_area = (inside[:, 2:] > inside[:, :2]).all(axis=1)
-    kept = has_area if kept is None else kept & has_area
-    return Places(inside[kept], rows[kept], pooled=known is not None)
+    kept = (inside[:, 2:] > inside[:, :2]).all(axis=1)
+    known = page.words if page.words is not None else page.boxes
+    is_pooled = known is not None and known.rows is not None
+    return Places(inside[kept], rows[kept], pooled=is_pooled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +191,7 @@ def _tells_places(places: Places, page: PlacedVectors) -> bool:
         return False
     sides = (places.boxes[:, 2:] - places.boxes[:, :2]).astype(np.float64)
     areas = np.bincount(places.rows, weights=sides.prod(axis=1))[np.unique(places.rows)]
-    return bool((areas < _WHOLE_PAGE * page.width_pt * page.height_pt).any())
+    return bool((areas < WHOLE_PAGE * page.width_pt * page.height_pt).any())
 
 
 def _uniform(

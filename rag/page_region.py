@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from rag.errors import InputError
 from rag.geometry import Box, FloatArray
+from rag.heatmap import WHOLE_PAGE, vector_places
 from rag.repository import CollectionReader, StoredPage
-from rag.types import PageField, PageRef, VectorKind
+from rag.types import PageField, PageRef
 
-IntArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.intp]
 
 _MIN_SHARE = 0.5  # of a vector's own area that has to lie in the region
 _SLACK_PT = 0.5  # frames and boxes are shown rounded, and what was shown may be handed in
-_WHOLE_PAGE = 0.95
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def is_one_vector(page: StoredPage) -> bool:
     if len(np.unique(rows)) != 1:
         return False
     covered = Box(*map(float, boxes[0])).area
-    return len(rows) == 1 and covered >= _WHOLE_PAGE * page.width_pt * page.height_pt
+    return len(rows) == 1 and covered >= WHOLE_PAGE * page.width_pt * page.height_pt
 
 
 def _placed(box: Box, page: StoredPage) -> Box:
@@ -104,17 +104,7 @@ def _placed(box: Box, page: StoredPage) -> Box:
 
 
 def _places(page: StoredPage) -> tuple[IntArray, FloatArray]:
-    """Pairs (n,) of stored vector and (n, 4) box it stands for, special tokens left out."""
-    if page.vector_boxes is not None:
-        places = page.vector_boxes
-        kept = places.kinds != VectorKind.SPECIAL
-        rows = np.arange(len(places)) if places.rows is None else places.rows.astype(np.int64)
-        return rows[kept], places.boxes[kept]
-    if page.vector_words is not None:
-        of_words = page.vector_words
-        rows = np.arange(len(of_words)) if of_words.rows is None else of_words.rows.astype(np.int64)
-        return rows, page.text.boxes[of_words.words]
-    return np.zeros(0, np.int64), np.zeros((0, 4), np.float32)
+    return vector_places(page.text, page.vector_words, page.vector_boxes)
 
 
 def _shares(rows: IntArray, boxes: FloatArray, region: Box, *, n_rows: int) -> FloatArray:

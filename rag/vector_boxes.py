@@ -43,10 +43,6 @@ class VectorBoxes:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def spread(self, of_vectors: FloatArray) -> FloatArray:
-        """(n_pairs, ...): what is known of the stored vectors (n_vectors, ...), for each pair."""
-        return of_vectors if self.rows is None else of_vectors[self.rows]
-
     def to_bytes(self) -> bytes:
         """Compressed columns, for the manifest; a regular grid takes a few hundred bytes."""
         n, pooled = len(self), self.rows is not None

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from eval import provenance
-from eval.bench.vision_models import MODELS, Work, full_size
+from eval.bench.vision_models import MODELS, FlopCounter, full_size
 from rag.encoders import self_test
 from rag.types import Json
 
@@ -79,11 +79,11 @@ def measure(name: str, dtypes: Sequence[str], rounds: int) -> Json:
     inputs = processor.process_images([page])
     found["preprocess_s"] = round(time.perf_counter() - start, 3)
     with torch.inference_mode():
-        with Work(model) as work:
+        with FlopCounter(model) as counter:
             rows = model(**inputs)
         found["rows"] = int(inputs["attention_mask"].sum())
         found["dim"] = int(rows.shape[-1])
-        found["tflop"] = {part: round(flops / 1e12, 4) for part, flops in work.flops.items()}
+        found["tflop"] = {part: round(flops / 1e12, 4) for part, flops in counter.flops.items()}
         for dtype in dtypes:
             model = model.to(_DTYPES[dtype])
             prepared = _as(inputs, _DTYPES[dtype])
@@ -101,7 +101,7 @@ def measure(name: str, dtypes: Sequence[str], rounds: int) -> Json:
                 "median": round(median(times), 3),
                 "vision_share": round(median(parts) / median(times), 3),
             }
-    total = sum(work.flops.values())
+    total = sum(counter.flops.values())
     found["gpu_s_at_peak"] = {gpu: round(total / peak, 5) for gpu, peak in _GPU_PEAKS.items()}
     return found
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from eval.bench.vision import a4_page
-from eval.bench.vision_models import MODELS, Work, full_size
+from eval.bench.vision_models import MODELS, FlopCounter, full_size
 from rag.encoders.colpali import ColPaliEncoder
 from rag.encoders.colpali_families import FAMILIES
 from rag.page_text import PageText
@@ -62,9 +62,9 @@ def measure(device: str, limits: Mapping[str, float], say: Callable[[str], objec
         "batches": {},
     }
     encoder = _encoder(model, processor, MODELS[_MODEL].family, batch_size=1)
-    with Work(model) as work:
+    with FlopCounter(model) as counter:
         found["rows"] = len(_rows(encoder, pages[:1])[0])
-    found["tflop_per_page"] = round(sum(work.flops.values()) / 1e12, 4)
+    found["tflop_per_page"] = round(sum(counter.flops.values()) / 1e12, 4)
     for batch in _BATCHES:
         encoder = _encoder(model, processor, MODELS[_MODEL].family, batch_size=batch)
         torch.cuda.reset_peak_memory_stats()

@@ -156,7 +156,7 @@ def _config(tiny: Any, sizes: Sizes) -> Any:
 _AFTER_ATTENTION = ("attn.o_proj", "attn.out_proj", "attn.Wo", "attn.proj")
 
 
-class Work:
+class FlopCounter:
     """Counts multiplications and additions of a forward pass, by part of the model.
 
     Attention's own products are counted from the shapes of its projections, as
@@ -173,7 +173,7 @@ class Work:
             if name.endswith(_AFTER_ATTENTION):
                 self._hooks.append(module.register_forward_hook(self._attention(_part(name))))
 
-    def __enter__(self) -> Work:
+    def __enter__(self) -> FlopCounter:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,7 +16,6 @@ from PIL import Image
 from rag.encoders.colpali_families import FAMILIES, Family, limit_patches
 from rag.encoders.encoded import without_markup
 from rag.encoders.local_files import find_file
-from rag.encoders.patch_layout import FAMILIES as PLACED
 from rag.encoders.patch_layout import Kinds, patch_layout
 from rag.geometry import FloatArray
 from rag.settings import EncoderSettings
@@ -97,13 +96,13 @@ def _folder(settings: EncoderSettings) -> Path | None:
 
 
 def _family(folder: Path) -> Family | None:
-    """Of the class that wrote the processor; None where no places are known for its rows."""
+    """Of the class that wrote the processor; None where it is of no family."""
     for name in _CONFIGS:
         try:
             written_by = json.loads((folder / name).read_text(encoding="utf-8"))["processor_class"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         for family in FAMILIES:
-            if written_by == family.processor and family.name in PLACED:
+            if written_by == family.processor:
                 return family
     return None
