@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rag.errors import ShapeError
 from rag.geometry import FloatArray
 from rag.scoring import quantize
-from rag.scoring.packed import IntArray
+from rag.scoring.packed import MAX_DIM, IntArray, takes_dim
 from rag.scoring.quantize import ByteArray
 
 FORMAT_VERSION = 2
@@ -70,7 +70,7 @@ class PackSpec:
     """What a pack holds; one of another spec cannot be read.
 
     Attributes:
-        dim: of the page vectors; a multiple of 16 from 16 to 1,024.
+        dim: of the page vectors; a multiple of 16 from 16 to 8,192.
         fde_size: values of an FDE.
         fde_fingerprint: of the matrices that the FDEs were made with.
     """
@@ -80,9 +80,9 @@ class PackSpec:
     fde_fingerprint: str
 
     def __post_init__(self) -> None:
-        if not 16 <= self.dim <= 1024 or self.dim % 16 or self.fde_size < 1:
+        if not takes_dim(self.dim) or self.fde_size < 1:
             raise ShapeError(
-                "packed pages want a dim of 16 to 1,024 by 16 and an FDE, "
+                f"packed pages want a dim of 16 to {MAX_DIM:,} by 16 and an FDE, "
                 f"got dim {self.dim} and an FDE of {self.fde_size}"
             )
 

@@ -25,6 +25,8 @@ from rag.scoring.resident_layout import check_storage, layout, n_units, runs, si
 from rag.scoring.torch_device import resolve_device
 
 MAX_QUERY_ROWS = 1024
+# The kernels hold pieces of a row, and were measured up to here.
+_MAX_KERNEL_DIM = 1024
 SCRATCH_BYTES = 256 << 20  # bests of query rows kept at a time; beside the budget
 _UPLOAD_BYTES = 256 << 20
 _PRODUCT_ROWS = 16_384  # of one torch product on a GPU
@@ -92,7 +94,7 @@ class ResidentPages:
                 row j, row j + 16 in the high halves, the first of four dimensions lowest.
             n_rows: (n_pages,) vectors of each page, which follow each other without gaps.
             storage: how the rows are kept.
-            dim: of the vectors, a multiple of 16 from 16 to 1,024.
+            dim: of the vectors, a multiple of 16 from 16 to 8,192.
             scales: (n_pages,) of int8.
             budget_bytes: named in errors; what the rows take if None.
             n_offered: pages handed in; those here if None.
@@ -355,7 +357,8 @@ class ResidentPages:
         has_triton = importlib.util.find_spec("triton") is not None
         on_gpu = self.device.type == "cuda"
         if asked is None:
-            return Backend.TRITON if on_gpu and has_triton else Backend.TORCH
+            fits = on_gpu and has_triton and self.dim <= _MAX_KERNEL_DIM
+            return Backend.TRITON if fits else Backend.TORCH
         if asked is Backend.TRITON:
             if not has_triton:
                 raise ConfigError("triton is not installed", next_step="pip install triton")

@@ -21,8 +21,17 @@ from rag.scoring.blas import one_blas_thread
 
 IntArray = npt.NDArray[np.int64]
 
-# Beyond this, sums over 1,024 dimensions and 1,024 query rows could leave float32.
-LARGEST_VALUE = 1e16
+MAX_DIM = 8192  # single-vector models have up to 4,096
+# Beyond this, sums over so many dimensions and 1,024 query rows could leave float32.
+LARGEST_VALUE = 1e15
+# Pages of one row are multiplied together where the query has no more rows than this.
+_FEW_ROWS = 4
+_ROWS_AT_ONCE = 1024
+
+
+def takes_dim(dim: int) -> bool:
+    """Whether pages of this size can be packed."""
+    return 16 <= dim <= MAX_DIM and dim % 16 == 0
 
 
 class Storage(StrEnum):
@@ -53,7 +62,7 @@ class PackedRows:
 
     Attributes:
         storage: of all of them.
-        dim: of the vectors; a multiple of 16 from 16 to 1,024.
+        dim: of the vectors; a multiple of 16 from 16 to 8,192.
         data: (n, dim) in the storage's type, page after page; for `bits` (n_blocks, dim * 4).
         first: (n_pages,) row of `data`, or block, at which a page begins.
         n_rows: (n_pages,) vectors of each page; 0 for a page without any.
@@ -77,8 +86,8 @@ class PackedRows:
                 )
             object.__setattr__(self, name, np.ascontiguousarray(numbers, dtype=np.int64))
         width = self.dim * quantize.BITS_GROUP if self.storage is Storage.BITS else self.dim
-        if not 16 <= self.dim <= 1024 or self.dim % 16:
-            raise ShapeError(f"packed rows want a dim of 16 to 1,024 by 16, got {self.dim}")
+        if not takes_dim(self.dim):
+            raise ShapeError(f"packed rows want a dim of 16 to {MAX_DIM:,} by 16, got {self.dim}")
         if self.data.ndim != 2 or self.data.shape[1] != width or not self.data.flags.c_contiguous:
             raise ShapeError(
                 f"{self.storage} rows of dim {self.dim} want contiguous data (n, {width}), "
@@ -120,7 +129,7 @@ class PackedRows:
 
     @classmethod
     def pack(cls, pages: Sequence[FloatArray], storage: Storage) -> PackedRows:
-        """Pages (n, dim) of values within 1e16 (and what the storage can hold), any n.
+        """Pages (n, dim) of values within 1e15 (and what the storage can hold), any n.
 
         Raises:
             ShapeError: no pages, pages of several dims, NaN, values too large (naming the page).
@@ -183,7 +192,7 @@ def maxsim_packed(
     """MaxSim of one query with packed pages.
 
     Args:
-        query: (n_query, dim), 1 to 1,024 rows of values within 1e16.
+        query: (n_query, dim), 1 to 1,024 rows of values within 1e15.
         pages: of the same dim.
         among: (n,) page numbers to score, in any order; None is all.
 
@@ -204,7 +213,7 @@ def maxsim_packed(
     else:
         among = check_page_numbers(among, len(pages))
     library = native.library()
-    if library is not None:
+    if library is not None and library.takes(query):
         return library.maxsim(query, pages, among)
     return _maxsim_numpy(query, pages, among)
 
@@ -223,11 +232,39 @@ def _maxsim_numpy(query: FloatArray, pages: PackedRows, among: IntArray) -> Floa
     if pages.storage is Storage.INT8:
         codes, scales = quantize.query_to_int8(query)
         query = codes.astype(np.float32) * scales[:, None]
-    columns = np.ascontiguousarray(query.T)  # (dim, n_query)
     scores = np.full(len(among), -np.inf, dtype=np.float32)
+    n_rows = pages.n_rows[among]
+    alone = (n_rows == 1) & (len(query) <= _FEW_ROWS)
+    places = np.flatnonzero(alone)
+    for begin in range(0, len(places), _ROWS_AT_ONCE):
+        some = places[begin : begin + _ROWS_AT_ONCE]
+        scores[some] = _maxsim_of_single_rows(query, pages, among[some])
+    columns = np.ascontiguousarray(query.T)  # (dim, n_query)
     with one_blas_thread():
-        for place, index in enumerate(among):
-            if pages.n_rows[index]:
-                similarity = pages.page(int(index)) @ columns
-                scores[place] = similarity.max(axis=0).sum(dtype=np.float64)
+        for place in np.flatnonzero(~alone & (n_rows > 0)):
+            similarity = pages.page(int(among[place])) @ columns
+            scores[place] = similarity.max(axis=0).sum(dtype=np.float64)
     return scores
+
+
+def _maxsim_of_single_rows(query: FloatArray, pages: PackedRows, among: IntArray) -> FloatArray:
+    """(n,) of pages of one row each: what single-vector models make is nothing else.
+
+    Added up along each row by itself: a joint product of BLAS would let other pages into the last
+    bits.
+    """
+    codes = pages.data[pages.first[among]]
+    match pages.storage:
+        case Storage.BF16:
+            rows = quantize.from_bf16(codes)
+        case Storage.INT8:
+            assert pages.scales is not None
+            rows = (codes.astype(np.float32) - quantize.INT8_BIAS) * pages.scales[among, None]
+        case Storage.BITS:
+            rows = quantize.first_of_bits(codes).astype(np.float32) / np.float32(np.sqrt(pages.dim))
+        case _:
+            rows = codes.astype(np.float32)
+    total = np.zeros(len(among), dtype=np.float64)
+    for row in query:
+        total += (rows * row).sum(axis=1)
+    return total.astype(np.float32)
