@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: make test-torch")
 
 import torch
+from own_code import write_own_code
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -31,7 +32,6 @@ from rag.settings import EncoderSettings
 from rag.testing.checkpoints import make_checkpoint
 from rag.types import PageRef, RenderedPage, VectorKind
 from rag.wiring import load_encoder_here
-from tests.model.own_code import write_own_code
 
 # By family: the tiny checkpoint, and a name such as its models have.
 MODELS = {
@@ -507,8 +507,9 @@ def test_a_model_of_jina_is_asked_with_its_task(tmp_path):
 
 # --- folders of sentence-transformers -----------------------------------------------------------
 @pytest.fixture
-def sentence_folder(copied, monkeypatch):
+def sentence_folder(copied, loaded, monkeypatch):
     """CLIP as sentence-transformers keeps it; read by that library, not by ours."""
+    loaded("CLIP")
     monkeypatch.setattr(dense_families, "_TOWERS", {})
     folder = copied("CLIP")
     transformer = "sentence_transformers.base.modules.transformer.Transformer"
@@ -529,8 +530,13 @@ def test_without_the_library_its_folder_says_what_to_install(sentence_folder, mo
     assert "octavo[dense]" in refused.value.next_step
 
 
-def test_with_the_library_its_folder_is_read_whole(sentence_folder, loaded):
-    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
+def test_with_the_library_its_folder_is_read_whole(sentence_folder, loaded, tmp_path):
+    library = pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    made = library.SentenceTransformer(modules=[Transformer(str(sentence_folder))], device="cpu")
+    sentence_folder = tmp_path / "made"
+    made.save_pretrained(str(sentence_folder))
     encoder = DenseEncoder.load(settings_of(sentence_folder))
     ours = rows(loaded("CLIP").encode_pages(page_inputs()))
     np.testing.assert_allclose(rows(encoder.encode_pages(page_inputs())), ours, atol=1e-5)
