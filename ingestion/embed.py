@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ingestion.text import lexical_fields
-from rag.errors import ConfigError
+from rag.errors import ConfigError, PageCrashesEncoder
 from rag.geometry import FloatArray
 from rag.index.contract import MAX_MULTI_VECTOR_FLOATS
 from rag.manifest import page_record_id
 from rag.page_text import VectorWords
 from rag.ports import EncodedPage, PageEncoder, PageInput, ScannedPage
+from rag.renderers.isolated import PageFailure
 from rag.scoring.fde import FdeEncoder
 from rag.scoring.pool import page_pooling
 from rag.settings import PoolingSettings
 from rag.types import MultiVector, PageField, PageRecord, PageRef, SparseVector
 from rag.vector_boxes import VectorBoxes
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedBatch:
+    """Pages as the encoder saw them, without their pixels; None where there is nothing to see."""
+
+    pages: list[tuple[ScannedPage, EncodedPage | None]]
+    failures: list[PageFailure]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,24 +86,41 @@ class Embedder:
     def embed(
         self, document_id: str, version_id: str, pages: Sequence[ScannedPage]
     ) -> list[EmbeddedPage]:
-        """In the order given. A page with ink but nothing to encode still gets a record."""
-        inked = [page for page in pages if page.has_ink or len(page.text)]
-        encoded = self._encoder.encode_pages(
-            [
-                PageInput(
-                    ref=PageRef(document_id, page.page_number),
-                    width_pt=page.width_pt,
-                    height_pt=page.height_pt,
-                    text=page.text,
-                    image=page.image,
+        """Pages in the order given, without those that the encoder fails on."""
+        return self.records(version_id, self.encode(document_id, pages))
+
+    def encode(self, document_id: str, pages: Sequence[ScannedPage]) -> EncodedBatch:
+        """What the encoder makes of pages with ink or words; pages that crash it fail alone."""
+        failures: list[PageFailure] = []
+        while True:
+            failed = {failure.page_number for failure in failures}
+            left = [page for page in pages if page.page_number not in failed]
+            inked = [page for page in left if page.has_ink or len(page.text)]
+            try:
+                vectors = self._encoder.encode_pages(
+                    [_page_input(document_id, page) for page in inked]
                 )
-                for page in inked
-            ]
+            except PageCrashesEncoder as error:
+                failures += [
+                    PageFailure(number, error.code, error.message) for number in error.page_numbers
+                ]
+                continue
+            seen = dict(zip(map(id, inked), vectors, strict=True))
+            return EncodedBatch(
+                [(replace(page, image=None), seen.get(id(page))) for page in left], failures
+            )
+
+    def records(self, version_id: str, batch: EncodedBatch) -> list[EmbeddedPage]:
+        """In their order. A page with ink but nothing to encode still gets a record."""
+        kept = [None if page is None else self._kept(page) for _, page in batch.pages]
+        fdes = iter(
+            self._fde.encode_pages([rows.vectors for rows in kept if rows and len(rows.vectors)])
         )
-        kept = [self._kept(page) for page in encoded]
-        fdes = iter(self._fde.encode_pages([rows.vectors for rows in kept if len(rows.vectors)]))
-        made: dict[int, EmbeddedPage] = {}
-        for page, vectors, rows in zip(inked, encoded, kept, strict=True):
+        made: list[EmbeddedPage] = []
+        for (page, vectors), rows in zip(batch.pages, kept, strict=True):
+            if vectors is None or rows is None:
+                made.append(EmbeddedPage(page, None, None))
+                continue
             fields: dict[PageField, FloatArray | SparseVector] = {**lexical_fields(page.text)}
             if len(rows.vectors):
                 fields[PageField.PATCHES] = rows.vectors
@@ -103,14 +129,16 @@ class Embedder:
                 fields[PageField.DENSE] = vectors.dense
             if len(vectors.headings):
                 fields[PageField.HEADINGS] = vectors.headings.vectors
-            made[page.page_number] = EmbeddedPage(
-                page=page,
-                record=PageRecord(page_record_id(version_id, page.page_number), fields, {}),
-                vector_words=rows.words,
-                vector_boxes=rows.boxes,
-                n_left_out=rows.n_left_out,
+            made.append(
+                EmbeddedPage(
+                    page=page,
+                    record=PageRecord(page_record_id(version_id, page.page_number), fields, {}),
+                    vector_words=rows.words,
+                    vector_boxes=rows.boxes,
+                    n_left_out=rows.n_left_out,
+                )
             )
-        return [made.get(page.page_number) or EmbeddedPage(page, None, None) for page in pages]
+        return made
 
     def _kept(self, page: EncodedPage) -> _Kept:
         # Posters and indexes have more words than a store takes vectors: the first of them count.
@@ -131,6 +159,16 @@ class Embedder:
             None if words is not None else _boxes(page.patches, fits, rows=pooled.cluster_of[fits]),
             int((~fits).sum()),
         )
+
+
+def _page_input(document_id: str, page: ScannedPage) -> PageInput:
+    return PageInput(
+        ref=PageRef(document_id, page.page_number),
+        width_pt=page.width_pt,
+        height_pt=page.height_pt,
+        text=page.text,
+        image=page.image,
+    )
 
 
 def _boxes(

@@ -45,8 +45,16 @@ class Totals:
             failed, blank = len(event["failed_pages"]), len(event["blank_pages"])
             self._pages.update(indexed=event["pages"] - failed - blank, blank=blank, failed=failed)
 
-    def event(self, *, job_id: str | None, seconds: float, encoder: str | None) -> Json:
-        return {
+    def event(
+        self,
+        *,
+        job_id: str | None,
+        seconds: float,
+        encoder: str | None,
+        busy_s: Mapping[str, float] | None = None,
+    ) -> Json:
+        """The totals; with `busy_s`, how long each stage worked, also the throughput."""
+        totals: Json = {
             "event": "totals",
             "job_id": job_id,
             "documents": dict(self._documents),
@@ -55,6 +63,17 @@ class Totals:
             "encoder": encoder,
             "warnings": [],
         }
+        if busy_s is not None:
+            totals["throughput"] = _throughput(sum(self._pages.values()), seconds, busy_s)
+        return totals
+
+
+def _throughput(n_pages: int, seconds: float, busy_s: Mapping[str, float]) -> Json:
+    seconds = max(seconds, 1e-9)
+    return {
+        "pages_per_s": round(n_pages / seconds, 2),
+        **{f"{stage}_busy": round(busy / seconds, 3) for stage, busy in busy_s.items()},
+    }
 
 
 def document_event(

@@ -124,4 +124,16 @@ def _sum(totals: Json, made: Json) -> Json:
         counts = Counter[str](totals[key])
         counts.update(made[key])
         added[key] = dict(counts)
-    return {**made, **added, "seconds": round(totals["seconds"] + made["seconds"], 3)}
+    seconds = totals["seconds"] + made["seconds"]
+    together = (
+        {
+            key: round(
+                (totals["throughput"][key] * totals["seconds"] + value * made["seconds"]) / seconds,
+                3,
+            )
+            for key, value in made["throughput"].items()
+        }
+        if seconds
+        else made["throughput"]
+    )
+    return {**made, **added, "seconds": round(seconds, 3), "throughput": together}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 from rag.errors import DocumentError
 from rag.ports import PdfInfo, ScannedPage
 from rag.renderers.isolated import IsolatedReader, PageFailure
+
+_MOST_BYTES = 128_000_000  # of pixels in a batch; several batches are in memory at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +51,35 @@ def read_pages(
     batch_pages: int,
     password: str | None = None,
     want_image: bool = False,
+    stopping: threading.Event | None = None,
 ) -> Iterator[PageBatch]:
-    """Pages in the order asked for, `batch_pages` at a time; later ones are read meanwhile."""
-    outcomes = reader.scan(path, page_numbers, password=password, want_image=want_image)
-    while batch := list(itertools.islice(outcomes, batch_pages)):
-        yield PageBatch(
-            read=[page for page in batch if isinstance(page, ScannedPage)],
-            failures=[page for page in batch if isinstance(page, PageFailure)],
-        )
+    """Pages in the order asked for; later ones are read meanwhile.
+
+    A batch has `batch_pages` pages, or fewer where their pixels are many. When `stopping` is set
+    the rest is not read.
+    """
+    outcomes = reader.scan(
+        path, page_numbers, password=password, want_image=want_image, stopping=stopping
+    )
+    batch = PageBatch([], [])
+    size_bytes = 0
+    for outcome in outcomes:
+        if isinstance(outcome, PageFailure):
+            batch.failures.append(outcome)
+        else:
+            batch.read.append(outcome)
+            size_bytes += _pixel_bytes(outcome)
+        if len(batch) >= batch_pages or size_bytes >= _MOST_BYTES:
+            yield batch
+            del batch, outcome  # pixels of pages that are done with
+            batch = PageBatch([], [])
+            size_bytes = 0
+    if len(batch):
+        yield batch
+
+
+def _pixel_bytes(page: ScannedPage) -> int:
+    if page.image is None:
+        return 0
+    image = page.image.image
+    return image.width * image.height * len(image.getbands())

@@ -1,21 +1,29 @@
-"""The write path, step after step, for one list of files; one bad file never stops the rest."""
+"""The write path for one list of files; one bad file never stops the rest."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent, Progress, Totals, document_event, stored_document_event
-from ingestion.render import open_document, read_pages
+from ingestion.filling import (
+    DELETED,
+    Batch,
+    Begun,
+    Ended,
+    Filler,
+    Filling,
+    Outcome,
+    Piece,
+)
+from ingestion.render import open_document
 from ingestion.source import Refusal, SourceFile, document_id, printable
-from ingestion.store import store_batch
 from ingestion.text import document_view
 from rag.errors import BackendError, DocumentError, InputError, RagError
-from rag.manifest import DocumentState, Incoming, StagedVersion, Unchanged
-from rag.ports import PdfInfo
+from rag.manifest import DocumentState, Incoming, Unchanged
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter
 from rag.settings import Settings
@@ -36,8 +44,6 @@ _REFUSALS = frozenset(
         "outside_root",
     }
 )
-# The document was deleted by somebody else while it was read.
-_DELETED = frozenset({"version_superseded", "unknown_document"})
 
 
 @dataclass(frozen=True)
@@ -110,28 +116,76 @@ class Ingestor:
         job_id = self._writer.start_job(kind)
         counted = Totals()
         state = "interrupted"
+        filler = Filler(
+            isolated=self._isolated,
+            embedder=self._embedder,
+            writer=self._writer,
+            settings=self._settings,
+        )
         try:
             self._writer.sweep()
-            for number, file in enumerate(files, start=1):
-                event = self._document(file, options, Progress(on_event, number, len(files)))
-                counted.add(event)
-                on_event(event)
+            with filler.pipeline(self._pieces(filler, files, options, on_event)) as pieces:
+                for piece in pieces:
+                    event = self._taken(piece)
+                    if event is not None:
+                        counted.add(event)
+                        on_event(event)
             state = "done"
         finally:
-            seconds = time.monotonic() - start
-            totals = counted.event(job_id=job_id, seconds=seconds, encoder=self._encoder_name)
+            totals = counted.event(
+                job_id=job_id,
+                seconds=time.monotonic() - start,
+                encoder=self._encoder_name,
+                busy_s=filler.busy_s,
+            )
             self._writer.finish_job(job_id, state=state, totals=totals)
         return totals
 
+    def _pieces(
+        self,
+        filler: Filler,
+        files: Sequence[SourceFile | Refusal | KeptFile],
+        options: IngestOptions,
+        on_event: OnEvent,
+    ) -> Iterator[Piece]:
+        for number, file in enumerate(files, start=1):
+            progress = Progress(on_event, number, len(files))
+            begun = self._begun(filler, file, options, progress)
+            if isinstance(begun, Filling):
+                yield from filler.read(begun, password=options.password)
+            else:
+                yield Outcome(begun)
+
+    def _taken(self, piece: Piece) -> Json | None:
+        """The event of a document that ends with this piece."""
+        match piece:
+            case Outcome(event):
+                return event
+            case Ended(document):
+                event = self._ended(document)
+                document.has_ended.set()
+                return event
+            case Begun(document) | Batch(document):
+                if document.error is None:
+                    document.tell()
+                return None
+
     # --- one document ---------------------------------------------------------------------------
-    def _document(
-        self, file: SourceFile | Refusal | KeptFile, options: IngestOptions, progress: Progress
-    ) -> Json:
-        if isinstance(file, Refusal):
-            return self._refused(self._incoming(file, options), _as_error(file))
+    def _begun(
+        self,
+        filler: Filler,
+        file: SourceFile | Refusal | KeptFile,
+        options: IngestOptions,
+        progress: Progress,
+    ) -> Filling | Json:
+        """The document with a version to fill, or how it ended without one."""
         incoming = self._incoming(file, options)
+        if isinstance(file, Refusal):
+            filler.wait_for_like(incoming)
+            return self._refused(incoming, _as_error(file))
         try:
             incoming = replace(incoming, sha256=file.sha256)
+            filler.wait_for_like(incoming)
             if not options.force and self._writer.find_unchanged(incoming) is not None:
                 return self._event(incoming, "unchanged")
             info = open_document(
@@ -144,52 +198,42 @@ class Ingestor:
             version = self._writer.begin(file.path, incoming, force=options.force)
             if isinstance(version, Unchanged):
                 return self._event(incoming, "unchanged")
-            return self._filled(incoming, version, info, options, progress)
+            texts = self._writer.page_texts(version)
+            return Filling(incoming, version, info, progress, texts, len(version.recorded))
         except InputError as error:
             return self._refused(incoming, error)
         except BackendError as error:
-            if error.code not in _DELETED:
+            if error.code not in DELETED:
                 raise
             return self._refused(incoming, error)
 
-    def _filled(
-        self,
-        incoming: Incoming,
-        version: StagedVersion,
-        info: PdfInfo,
-        options: IngestOptions,
-        progress: Progress,
-    ) -> Json:
-        """Read, encode and store what is missing of a staged version, then make it visible."""
-        texts = self._writer.page_texts(version)
-        todo = [n for n in range(1, info.n_pages + 1) if n not in version.recorded]
-        done = info.n_pages - len(todo)
-        progress(incoming.source, done, info.n_pages)
-        crowded: list[int] = []
-        batches = read_pages(
-            self._isolated,
-            self._writer.source_path(version),
-            todo,
-            batch_pages=self._settings.store.batch_pages,
-            password=options.password,
-            want_image=self._embedder.wants_image,
-        )
-        for batch in batches:
-            embedded = self._embedder.embed(version.document_id, version.version_id, batch.read)
-            store_batch(self._writer, version, embedded, batch.failures)
-            texts.update((page.page_number, page.text) for page in batch.read)
-            crowded += [found.page.page_number for found in embedded if found.n_left_out]
-            done += len(batch)
-            progress(incoming.source, done, info.n_pages)
+    def _ended(self, document: Filling) -> Json:
+        """Make a filled version visible, or say why there is none."""
+        incoming = document.incoming
+        if document.error is not None:
+            return self._refused(incoming, document.error)
+        try:
+            return self._published(document)
+        except InputError as error:
+            return self._refused(incoming, error)
+        except BackendError as error:
+            if error.code not in DELETED:
+                raise
+            return self._refused(incoming, error)
+
+    def _published(self, document: Filling) -> Json:
+        incoming, version = document.incoming, document.version
         failed = self._writer.failed_pages(version)
-        if len(failed) == info.n_pages:
+        if len(failed) == document.info.n_pages:
             return self._all_failed(incoming, failed)
-        features, priors = document_view(incoming.source, info.title, texts)
+        features, priors = document_view(incoming.source, document.info.title, document.texts)
         state = DocumentState.PARTIAL if failed else DocumentState.INDEXED
         self._writer.publish(version, state=state, features=features, priors=priors)
         whole = state is DocumentState.INDEXED
         return self._event(
-            incoming, "replaced" if version.replaces and whole else str(state), crowded=crowded
+            incoming,
+            "replaced" if version.replaces and whole else str(state),
+            crowded=document.crowded,
         )
 
     def _all_failed(self, incoming: Incoming, failed: Mapping[int, str]) -> Json:
@@ -223,7 +267,7 @@ class Ingestor:
     ) -> Json:
         state = DocumentState.REFUSED if error.code in _REFUSALS else DocumentState.FAILED
         # Another's document stays as its owner left it, and a deleted one stays deleted.
-        if error.code != "not_permitted" and error.code not in _DELETED:
+        if error.code != "not_permitted" and error.code not in DELETED:
             try:
                 self._writer.refuse(incoming, error, state=state)
             except InputError as not_permitted:

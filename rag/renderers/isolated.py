@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _MAX_TIMEOUTS = 2  # of one document; its remaining pages are not tried
 _PAGES_PER_PROCESS = 2000  # then a fresh one: libraries leak
 _MIN_RETRY_S = 1.0
+_LOOK_UP_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class IsolatedReader:
         self._pdf_renderers = tuple(fallback_renderers(settings.renderer))
         self._pool: Any = None
         self._pool_lock = threading.Lock()
+        self._n_closed = 0
 
     def __enter__(self) -> IsolatedReader:
         return self
@@ -73,6 +76,7 @@ class IsolatedReader:
         """End the processes; reading again starts new ones."""
         with self._pool_lock:
             pool, self._pool = self._pool, None
+            self._n_closed += 1
         if pool is not None:
             pool.stop()
             # `join` wakes the pool's scheduler once. A Ctrl-C in the middle of handing a task over
@@ -100,6 +104,7 @@ class IsolatedReader:
         *,
         password: str | None = None,
         want_image: bool = False,
+        stopping: threading.Event | None = None,
     ) -> Iterator[ScannedPage | PageFailure]:
         """Read pages, several at a time; they come in the order asked for.
 
@@ -111,6 +116,7 @@ class IsolatedReader:
             page_numbers: from 1.
             password: of the file.
             want_image: also render at the settings' dpi.
+            stopping: when it is set, what is being read is given up and nothing more comes.
         """
         waiting = iter(page_numbers)
         running: deque[tuple[int, _Task]] = deque()
@@ -121,6 +127,10 @@ class IsolatedReader:
                 request = self._request(path, number, password, want_image=want_image)
                 running.append((number, self._started(worker.scan_page, request)))
             if not running:
+                return
+            if stopping is not None and not _done_before(stopping, running[0][1].future):
+                for _, task in running:
+                    task.future.cancel()
                 return
             outcome = self._page_outcome(*running.popleft())
             if isinstance(outcome, PageFailure):
@@ -203,7 +213,9 @@ class IsolatedReader:
             if self._pool is None or not self._pool.active:
                 self._pool = self._new_pool()
             future = self._pool.schedule(function, args=(request,), timeout=timeout_s)
-        return _Task(function, request, future, time.monotonic() + timeout_s, n_pools_lost)
+            n_closed = self._n_closed
+        deadline_s = time.monotonic() + timeout_s
+        return _Task(function, request, future, deadline_s, n_pools_lost, n_closed)
 
     def _new_pool(self) -> Any:
         return pebble.ProcessPool(
@@ -236,6 +248,10 @@ class IsolatedReader:
                 request = dataclasses.replace(task.request, renderers=others)
                 task = self._started(task.function, request, timeout_s=left_s)
             except (BrokenProcessPool, CancelledError) as error:
+                if task.n_closed != self._n_closed:
+                    raise BackendError(
+                        "the reader was closed while it read", code="reader_closed"
+                    ) from error
                 # Not this task's doing: an idle process was ended from outside.
                 if task.n_pools_lost:
                     raise BackendError(
@@ -247,6 +263,13 @@ class IsolatedReader:
                 task = self._started(task.function, task.request, n_pools_lost=1)
 
 
+def _done_before(stopping: threading.Event, future: Any) -> bool:
+    while not stopping.is_set():
+        if wait_for([future], timeout=_LOOK_UP_S).done:
+            return True
+    return False
+
+
 @dataclass(frozen=True)
 class _Task:
     function: Callable[[Any], Any]
@@ -254,3 +277,4 @@ class _Task:
     future: Any  # pebble.ProcessFuture
     deadline_s: float  # of time.monotonic, for a second try
     n_pools_lost: int
+    n_closed: int  # times the reader had been closed when it began

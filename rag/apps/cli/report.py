@@ -205,6 +205,10 @@ def totals(result: Mapping[str, Any]) -> None:
     open_console().print(
         f"{counted(result['documents'], noun='document')}{read} in {result['seconds']:.1f} s{rate}"
     )
+    stages = ("read", "encode", "records", "write")
+    if n_pages and (throughput := result.get("throughput")):
+        shares = (f"{stage} {throughput[f'{stage}_busy']:.0%}" for stage in stages)
+        open_console().print(f"busy: {', '.join(shares)} of the time", style="dim")
 
 
 def migrated(result: Mapping[str, Any]) -> None:

@@ -1,0 +1,215 @@
+"""Staged versions filled page by page, in stages that work at the same time.
+
+A page is acknowledged when its batch is stored, and documents end in the order they began. Pages of
+the next document are read and encoded while those of the one before are stored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from ingestion.embed import EmbeddedPage, Embedder, EncodedBatch
+from ingestion.events import Progress
+from ingestion.pipeline import Pipeline
+from ingestion.render import PageBatch, read_pages
+from ingestion.store import store_batch
+from rag.errors import BackendError, InputError
+from rag.manifest import Incoming, StagedVersion
+from rag.page_text import PageText
+from rag.ports import PdfInfo
+from rag.renderers.isolated import IsolatedReader
+from rag.repository import CollectionWriter
+from rag.settings import Settings
+from rag.types import Json
+
+# The document was deleted by somebody else while it was read.
+DELETED = frozenset({"version_superseded", "unknown_document"})
+# With pixels, 6.5 MB each at 150 dpi: three batches of them are in memory at a time.
+_IMAGE_BATCH_PAGES = 16
+_LOOK_UP_S = 0.1
+
+
+@dataclass(eq=False)
+class Filling:
+    """A document whose pages are on their way.
+
+    Attributes:
+        texts: words by page number, of all pages stored.
+        crowded: pages with more words than vectors.
+        n_done: pages that are durable.
+        error: why the document fails; what is still on its way is dropped.
+        has_ended: its event was told.
+    """
+
+    incoming: Incoming
+    version: StagedVersion
+    info: PdfInfo
+    progress: Progress
+    texts: dict[int, PageText]
+    n_done: int
+    crowded: list[int] = field(default_factory=list)
+    error: InputError | BackendError | None = None
+    has_ended: threading.Event = field(default_factory=threading.Event)
+
+    def tell(self) -> None:
+        self.progress(self.incoming.source, self.n_done, self.info.n_pages)
+
+
+# --- what goes through the stages ---------------------------------------------------------------
+class _Mark:
+    """Passes the stages in its place among the batches, and nothing is done to it."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+@dataclass(eq=False)
+class Begun(_Mark):
+    """The first pages of a document follow."""
+
+    document: Filling
+
+
+@dataclass(eq=False)
+class Ended(_Mark):
+    """No more pages of a document follow."""
+
+    document: Filling
+
+
+@dataclass(eq=False)
+class Outcome(_Mark):
+    """The event of a document of which no page is read."""
+
+    event: Json
+
+
+@dataclass(eq=False)
+class Batch:
+    """Some pages; each stage lets go of what it has used."""
+
+    document: Filling
+    n_pages: int
+    read: PageBatch
+    encoded: EncodedBatch = field(default_factory=lambda: EncodedBatch([], []))
+    embedded: list[EmbeddedPage] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.n_pages
+
+
+Piece = Begun | Batch | Ended | Outcome
+
+
+class Filler:
+    """Reads, encodes and stores the pages of documents that are begun."""
+
+    def __init__(
+        self,
+        *,
+        isolated: IsolatedReader,
+        embedder: Embedder,
+        writer: CollectionWriter,
+        settings: Settings,
+    ) -> None:
+        self._isolated = isolated
+        self._embedder = embedder
+        self._writer = writer
+        self._batch_pages = settings.store.batch_pages
+        if embedder.wants_image:
+            self._batch_pages = min(self._batch_pages, _IMAGE_BATCH_PAGES)
+        self._stopping = threading.Event()
+        self._under_way: list[Filling] = []
+        # Of waiting for pages; processes read them, while this one does something else too.
+        self.busy_s = {"read": 0.0}
+
+    def pipeline(self, pieces: Iterator[Piece]) -> Pipeline[Piece]:
+        """What is made durable of documents, as `read` gives them."""
+        stages = {"encode": self._encode, "records": self._make_records, "write": self._write}
+        pipeline = Pipeline[Piece](
+            pieces,
+            {name: partial(_unless_failed, stage) for name, stage in stages.items()},
+            stopping=self._stopping,
+        )
+        pipeline.busy_s = self.busy_s = self.busy_s | pipeline.busy_s
+        return pipeline
+
+    def read(self, document: Filling, *, password: str | None = None) -> Iterator[Piece]:
+        """The missing pages of a document, between its two marks."""
+        self._under_way.append(document)
+        yield Begun(document)
+        numbers = range(1, document.info.n_pages + 1)
+        try:
+            batches = read_pages(
+                self._isolated,
+                self._writer.source_path(document.version),
+                [number for number in numbers if number not in document.version.recorded],
+                batch_pages=self._batch_pages,
+                password=password,
+                want_image=self._embedder.wants_image,
+                stopping=self._stopping,
+            )
+            while document.error is None:
+                start_s = time.monotonic()
+                batch = next(batches, None)
+                self.busy_s["read"] += time.monotonic() - start_s
+                if batch is None:
+                    break
+                piece = Batch(document, len(batch), batch)
+                del batch  # its pixels are let go of when they are encoded
+                yield piece
+                del piece
+        except InputError as error:
+            document.error = error
+        yield Ended(document)
+
+    def wait_for_like(self, incoming: Incoming) -> None:
+        """Until the same document, and others with the same bytes, have ended."""
+        self._under_way = [each for each in self._under_way if not each.has_ended.is_set()]
+        for other in self._under_way:
+            if (
+                other.incoming.document_id == incoming.document_id
+                or other.incoming.sha256 == incoming.sha256
+            ):
+                while not (self._stopping.is_set() or other.has_ended.wait(_LOOK_UP_S)):
+                    pass
+
+    # --- stages, each in its thread -------------------------------------------------------------
+    def _encode(self, batch: Batch) -> None:
+        document_id = batch.document.version.document_id
+        batch.encoded = self._embedder.encode(document_id, batch.read.read)
+        batch.encoded.failures.extend(batch.read.failures)
+        batch.read = PageBatch([], [])
+
+    def _make_records(self, batch: Batch) -> None:
+        batch.embedded = self._embedder.records(batch.document.version.version_id, batch.encoded)
+        batch.encoded.pages.clear()
+
+    def _write(self, batch: Batch) -> None:
+        document = batch.document
+        store_batch(self._writer, document.version, batch.embedded, batch.encoded.failures)
+        document.texts.update((each.page.page_number, each.page.text) for each in batch.embedded)
+        document.crowded += [each.page.page_number for each in batch.embedded if each.n_left_out]
+        document.n_done += batch.n_pages
+        batch.embedded = []
+
+
+def _unless_failed(stage: Callable[[Batch], None], piece: Piece) -> None:
+    """What is wrong with one document ends that document; anything else raised ends the ingest."""
+    if not isinstance(piece, Batch):
+        return
+    if piece.document.error is not None:
+        piece.read = PageBatch([], [])
+        return
+    try:
+        stage(piece)
+    except InputError as error:
+        piece.document.error = error
+    except BackendError as error:
+        if error.code not in DELETED:
+            raise
+        piece.document.error = error
