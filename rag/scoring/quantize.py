@@ -91,7 +91,7 @@ def from_bits(blocks: ByteArray, n_rows: int) -> npt.NDArray[np.int8]:
 def first_of_bits(blocks: ByteArray) -> npt.NDArray[np.int8]:
     """(n_blocks, dim) of +1 and -1: the first row of each block."""
     dim = blocks.shape[1] // BITS_GROUP
-    nibbles = blocks[:, :: BITS_BLOCK // 2] & 15  # (n_blocks, groups)
+    nibbles: ByteArray = blocks[:, :: BITS_BLOCK // 2] & np.uint8(15)  # (n_blocks, groups)
     signs = np.unpackbits(nibbles[..., None], axis=2, count=BITS_GROUP, bitorder="little")
     return signs.reshape(len(blocks), dim).astype(np.int8) * 2 - 1
 
