@@ -192,7 +192,7 @@ def _as_ours(error: BaseException, model: str, revision: str | None) -> RagError
             next_step="Check the folder given with --to, and the room on its disk.",
         )
     return ModelFailed(
-        "the model hub cannot be reached",
+        f"the model hub cannot be reached ({type(error).__name__})",
         code="hub_unreachable",
         next_step="Run this where it can (HF_ENDPOINT names a mirror), and copy the folder.",
     )

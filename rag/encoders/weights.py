@@ -108,5 +108,9 @@ def _fetch() -> MiniLmFiles:
                 part.replace(target / name)
     files = _verified(target)
     if files is None:
-        raise ModelFailed("the fetched MiniLM weights have the wrong digest", code="weights_wrong")
+        raise ModelFailed(
+            "the fetched MiniLM weights have the wrong digest",
+            code="weights_wrong",
+            next_step="Set encoder.weights to a folder that holds the right ones.",
+        )
     return files

@@ -29,6 +29,8 @@ def is_replacement(name: str) -> bool:
 
 
 class ManifestReplacing(ManifestReading):
+    """What is being made in place of a collection, from its first row to the switch."""
+
     def begin_replacement(self, collection: str, identity: Json) -> bool:
         """Make room for what will replace the collection, or go on with what is there.
 
