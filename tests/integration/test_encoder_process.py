@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from crashing_encoders import Crashing, Failing, Slow, changing, ends_at_once, refused
 from fakes import GridEncoder
 from PIL import Image, ImageDraw
 
@@ -26,64 +26,6 @@ from rag.ports import EncodedPage, PageInput
 from rag.types import PageRef, RenderedPage
 
 LIMIT_S = 15.0
-
-
-# --- encoders that a process can load -----------------------------------------------------------
-class Crashing(GridEncoder):
-    """Ends its process at some pages; `times` counts down in a file that outlives it."""
-
-    def __init__(self, at: Sequence[int], countdown: Path | None = None) -> None:
-        self._at = at
-        self._countdown = countdown
-
-    def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
-        if any(page.ref.page_number in self._at for page in pages) and self._is_time():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().encode_pages(pages)
-
-    def _is_time(self) -> bool:
-        if self._countdown is None:
-            return True
-        left = int(self._countdown.read_text())
-        self._countdown.write_text(str(left - 1))
-        return left > 0
-
-
-class Failing(GridEncoder):
-    """Raises what a GPU makes encoders raise."""
-
-    def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
-        number = pages[0].ref.page_number
-        if number == 1:
-            raise ModelFailed("no answer", code="gpu_lost", next_step="See nvidia-smi.")
-        if number == 2:
-            raise MemoryError
-        if number == 3:
-            raise KeyError("a bug")
-        return super().encode_pages(pages)
-
-
-class Slow(GridEncoder):
-    def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
-        time.sleep(0.2 * len(pages))
-        return super().encode_pages(pages)
-
-
-def refused() -> GridEncoder:
-    raise ConfigError("no such device", code="no_device", next_step="Take another.")
-
-
-def ends_at_once() -> GridEncoder:
-    os.kill(os.getpid(), signal.SIGSEGV)
-    raise AssertionError
-
-
-def changing(path: Path) -> GridEncoder:
-    """Each time it is loaded it is another model."""
-    encoder = Crashing((1,))
-    path.write_text(path.read_text() + "x")
-    encoder.identity = type(encoder.identity)("grid", path.read_text(), 32, 32)
-    return encoder
 
 
 # --- what they are given ------------------------------------------------------------------------
