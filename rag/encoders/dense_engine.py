@@ -28,7 +28,9 @@ from transformers.utils import logging  # noqa: E402
 
 _PROCESSORS = {
     "BiQwen2_5": "BiQwen2_5_Processor",
-    "BiPaliProj": "BiPaliProcessor",
+    # The same as BiPaliProcessor, whose signature hides the tokenizer from transformers 5.
+    "BiPali": "ColPaliProcessor",
+    "BiPaliProj": "ColPaliProcessor",
     "BiGemma3": "BiGemmaProcessor3",
 }
 # These ask their base class for a mapping of keys that it no longer has; here is one from what the
@@ -42,6 +44,7 @@ _KEYS: dict[str, dict[str, str]] = {
     "BiQwen2_5": _QWEN2_KEYS,
     "BiGemma3": {},
 }
+_HEAD = "model.lm_head.weight"  # of BiPali, which looks at hidden states only
 # Trained on questions as they are; the others on questions with ten tokens more behind them.
 _BARE_QUESTIONS = ("BiModernVBert",)
 
@@ -74,7 +77,8 @@ class EngineModel(DenseAdapter):
             processor = processor.from_pretrained(
                 checkpoint.processor_folder, local_files_only=True
             )
-        require_loaded(loaded, checkpoint.name, given=full_weights(checkpoint))
+        given = full_weights(checkpoint) | ({_HEAD} if family.startswith("BiPali") else set())
+        require_loaded(loaded, checkpoint.name, given=given)
         if checkpoint.adapter is not None:
             apply_adapter(model, checkpoint)
         if family.startswith("BiPali"):

@@ -29,6 +29,7 @@ from rag.errors import ConfigError, InputError, ModelFailed
 from rag.page_text import PageText
 from rag.ports import PageInput
 from rag.settings import EncoderSettings
+from rag.testing import checkpoints, tiny_models
 from rag.testing.checkpoints import make_checkpoint
 from rag.types import PageRef, RenderedPage, VectorKind
 from rag.wiring import load_encoder_here
@@ -107,6 +108,30 @@ def mixed_pages():
 
 def rows(encoded):
     return np.concatenate([page.patches.vectors for page in encoded])
+
+
+@pytest.mark.parametrize(
+    ("family", "built_as", "processor"),
+    [
+        ("BiPali", "_paligemma", "ColPaliProcessor"),
+        ("BiPaliProj", "_paligemma", "ColPaliProcessor"),
+        ("BiIdefics3", "_idefics3", "BiIdefics3Processor"),
+        ("BiQwen3_5", "_qwen3_5", "BiQwen3_5Processor"),
+        ("BiGemma3", "_gemma3", "BiGemmaProcessor3"),
+    ],
+)
+def test_the_rarer_families_of_the_engine_are_read_too(
+    family, built_as, processor, tmp_path, monkeypatch
+):
+    build = getattr(tiny_models, built_as)
+    classes = (getattr(tiny_models.engine, name) for name in (family, processor))
+    monkeypatch.setitem(tiny_models._BUILDERS, family, lambda: build(*classes))
+    monkeypatch.setattr(checkpoints, "FAMILIES", (family,))
+    encoder = DenseEncoder.load(settings_of(make_checkpoint(family, tmp_path / family)))
+    assert encoder.identity.settings["family"] == family
+    [alone] = encoder.encode_pages(page_inputs()[1:2])
+    among = encoder.encode_pages(mixed_pages() + page_inputs())[5]
+    np.testing.assert_allclose(among.dense, alone.dense, atol=1e-5)
 
 
 # --- what holds for all -------------------------------------------------------------------------
