@@ -319,11 +319,11 @@ class Engine:
         return was_there
 
     def remove_unused(self) -> None:
-        """Delete indexes that no collection lies in any more; nobody may be searching them."""
-        used = self.repository.folders()
-        for folder in sorted((self.folder / "collections").glob("*")):
-            if folder.name not in used:
-                self._delete_index(folder)
+        """Delete indexes of collections that were replaced; nobody may have them open."""
+        collections = self.folder / "collections"
+        found = sorted(path.name for path in collections.glob("*"))
+        for name in self.repository.unused_folders(found):
+            self._delete_index(collections / name)
 
     def optimize(self, collection: str) -> None:
         self._index(collection).optimize()

@@ -180,10 +180,6 @@ class Connection:
     def abandon_migration(self, *, collection: str = "default") -> Json:
         return self._owning().abandon_migration(collection=collection)
 
-    def remove_unused(self) -> None:
-        """Delete the indexes of collections that were replaced, once nobody searches them."""
-        self._owning().remove_unused()
-
     def delete(self, documents: Sequence[str], *, collection: str = "default") -> Json:
         return self._call("delete", documents=list(documents), collection=collection)
 
@@ -242,6 +238,8 @@ class Connection:
         with ExitStack() as opened:  # what fails half way lets go of the folder
             opened.enter_context(held)
             engine = opened.enter_context(Engine(self._settings))
+            # Whoever migrated had the old index open to the end; now nobody has.
+            engine.remove_unused()
             service = Service(engine, Principal.owner())
             held.serve(answer_request(service))
             # Left in this order: nobody is answered, the engine closes, the folder is free.

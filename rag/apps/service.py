@@ -316,10 +316,6 @@ class Service:
         self._engine.repository.reader(self._principal, collection)
         return {"collection": collection, "abandoned": self._engine.drop_replacement(collection)}
 
-    def remove_unused(self) -> None:
-        """Delete the indexes of collections that were replaced."""
-        self._engine.remove_unused()
-
     def delete(self, *, documents: Sequence[str], collection: str) -> Json:
         """Delete documents by name; all names are understood before anything is deleted."""
         reader = self._engine.repository.reader(self._principal, collection)

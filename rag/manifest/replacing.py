@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -110,11 +111,17 @@ class ManifestReplacing(ManifestReading):
         with self._reading() as connection:
             return self._folder(connection, collection)
 
-    def folders(self) -> set[str]:
-        """Folders in use, by collections and by what will replace them."""
+    def unused_folders(self, found: Iterable[str]) -> list[str]:
+        """Of these, the folders of collections that lie elsewhere now.
+
+        A folder of no collection that is known here is not one of them: its manifest may be
+        somewhere else.
+        """
         with self._reading() as connection:
             rows = connection.execute(select(collections.c.name, collections.c.folder))
-            return {folder or name for name, folder in rows}
+            lies_in = {name: folder or name for name, folder in rows}
+        used = set(lies_in.values())
+        return [name for name in found if name not in used and name.partition(_MARK)[0] in lies_in]
 
     def unmoved(self, collection: str) -> list[str]:
         """Live documents whose version the replacement does not hold as it is now, by id."""

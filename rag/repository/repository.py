@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rag.errors import NotFound, RagError
@@ -151,9 +151,9 @@ class Repository:
         """See Manifest.folder."""
         return self._manifest.folder(collection)
 
-    def folders(self) -> set[str]:
-        """See Manifest.folders."""
-        return self._manifest.folders()
+    def unused_folders(self, found: Iterable[str]) -> list[str]:
+        """See Manifest.unused_folders."""
+        return self._manifest.unused_folders(found)
 
     def jobs(self, principal: Principal) -> list[Job]:
         """Jobs the principal started, all of them for the owner; newest first."""

@@ -10,9 +10,8 @@ import typer
 from rich.text import Text
 
 from rag.apps.cli import exit_codes, output
-from rag.apps.cli.flags import Common, add_command, opened
+from rag.apps.cli.flags import Common, PasswordFile, add_command, opened, password_in
 from rag.apps.cli.progress import counting, progress_bar
-from rag.apps.cli.write import first_line
 
 
 def register(app: typer.Typer) -> None:
@@ -34,18 +33,13 @@ def estimate(
             help="Measure a few of these pages, or take rates measured elsewhere.",
         ),
     ] = True,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="File whose first line opens protected PDFs."
-        ),
-    ] = None,
+    password_file: PasswordFile = None,
 ) -> int:
     with opened(common.settings(), "estimate") as octavo, progress_bar("") as progress:
         result = octavo.estimate(
             paths=[path.absolute() for path in paths],
             sample=sample,
-            password=None if password_file is None else first_line(password_file),
+            password=password_in(password_file),
             progress=counting(progress),
         )
     if common.as_json:

@@ -254,3 +254,24 @@ def region_reference(text: str, *, flag: str) -> tuple[str, int, tuple[float, ..
             param_hint=flag,
         )
     return (*page_reference(reference, flag=flag), box)
+
+
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="File whose first line opens protected PDFs."),
+]
+
+
+def password_in(path: Path | None) -> str | None:
+    """The first line of a `--password-file`."""
+    from rag.errors import InputError
+
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot read the password file {path.name!r}: {error}",
+            next_step="Give a text file whose first line is the password.",
+        ) from error

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rag.apps.cli import exit_codes, output, report
-from rag.apps.cli.flags import Common, add_command, encoder_override, opened
+from rag.apps.cli.flags import (
+    Common,
+    PasswordFile,
+    add_command,
+    encoder_override,
+    opened,
+    password_in,
+)
 from rag.apps.cli.progress import progress_bar
-from rag.apps.cli.write import first_line, reporter
+from rag.apps.cli.write import reporter
 
 if TYPE_CHECKING:
     from rag.settings import Settings
@@ -38,12 +45,7 @@ def migrate(
     abandon: Annotated[
         bool, typer.Option("--abandon", help="Delete what an unfinished migration has made.")
     ] = False,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="File whose first line opens protected PDFs."
-        ),
-    ] = None,
+    password_file: PasswordFile = None,
 ) -> int:
     if abandon:
         with opened(common.settings(), "migrate") as octavo:
@@ -61,13 +63,9 @@ def migrate(
         result = octavo.migrate(
             target,
             collection=common.collection,
-            password=None if password_file is None else first_line(password_file),
+            password=password_in(password_file),
             on_event=reporter(progress, console, as_json=common.as_json),
         )
-    if result["switched"]:
-        # Opened anew: the engine that answered searches until now had the old index open.
-        with opened(target.model_copy(update={"store": settings.store}), "migrate") as octavo:
-            octavo.remove_unused()
     if common.as_json:
         output.emit(result)
     else:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rag.apps.cli import exit_codes, output, report
-from rag.apps.cli.flags import Common, add_command, assignments, opened
+from rag.apps.cli.flags import (
+    Common,
+    PasswordFile,
+    add_command,
+    assignments,
+    opened,
+    password_in,
+)
 from rag.apps.cli.progress import progress_bar, reporting
 
 if TYPE_CHECKING:
@@ -40,12 +47,7 @@ def ingest(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
-    password_file: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="File whose first line opens protected PDFs."
-        ),
-    ] = None,
+    password_file: PasswordFile = None,
 ) -> int:
     fixed: dict[str, Any] = {
         "collection": common.collection,
@@ -53,7 +55,7 @@ def ingest(
         "readers": readers or None,
         "force": force,
         "dry_run": dry_run,
-        "password": None if password_file is None else first_line(password_file),
+        "password": password_in(password_file),
     }
     with opened(common.settings(), "ingest") as octavo, progress_bar("pages") as progress:
         # On one terminal the lines go above the bar, which only the bar's own console can do.
@@ -83,15 +85,6 @@ def rm(
     else:
         output.record(result)
     return exit_codes.FAILED if any(result["left"].values()) else exit_codes.DONE
-
-
-def first_line(path: Path) -> str:
-    from rag.errors import InputError
-
-    try:
-        return path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the password file {path.name!r}: {error}") from error
 
 
 def reporter(
