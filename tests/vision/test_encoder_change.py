@@ -121,7 +121,9 @@ def test_searches_go_on_while_another_process_migrates(place):
         while migrating.poll() is None:
             code, printed = place.by_words.outcome("search", QUESTION)
             answers.append((code, json.loads(printed.splitlines()[-1])))
-        told = json.loads(migrating.communicate()[0].splitlines()[-1])
+        printed, errors = migrating.communicate()
+    assert migrating.returncode == 0, errors
+    told = json.loads(printed.splitlines()[-1])
     assert (told["switched"], told["encoder_before"]) == (True, by_words)
     assert told["pages"] == {"indexed": 4, "blank": 0, "failed": 0}
     assert told["encoder"] == place.made_by() != by_words
