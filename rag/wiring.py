@@ -89,6 +89,10 @@ def load_encoder_here(chosen: EncoderSettings) -> PageEncoder:
             return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
         case "colpali":
             _require_vision_extra(chosen.name)
+            if chosen.trust_remote_code:
+                from rag.encoders.own_rows import OwnRowsEncoder
+
+                return OwnRowsEncoder.load(chosen)
             from rag.encoders.colpali import ColPaliEncoder  # brings torch
 
             return ColPaliEncoder.load(chosen)

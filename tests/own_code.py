@@ -34,12 +34,19 @@ class OwnModel(PreTrainedModel):
     def encode_text(self, sentences, task=None, return_multivector=False):
         counts = [np.bincount(list(each.encode()), minlength=256) for each in sentences]
         vectors = self.words(torch.tensor(np.array(counts), dtype=self.dtype))
+        if return_multivector:
+            return several(vectors)
         # As jina-embeddings-v4 and Jina-CLIP each do.
         return list(vectors) if task == "retrieval" else vectors.numpy()
 
-    def encode_image(self, images):
+    def encode_image(self, images, return_multivector=False):
         small = [np.asarray(each.convert("L").resize((16, 16))).ravel() for each in images]
-        return self.looks(torch.tensor(np.array(small), dtype=self.dtype)).numpy()
+        vectors = self.looks(torch.tensor(np.array(small), dtype=self.dtype))
+        return several(vectors) if return_multivector else vectors.numpy()
+
+
+def several(vectors):
+    return [torch.stack([each, each.roll(16), each.roll(8)]) for each in vectors]
 """
 
 

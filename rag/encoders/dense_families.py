@@ -71,8 +71,7 @@ def family_of(checkpoint: Checkpoint) -> DenseFamily:
     if model_type in _TOWERS:
         return DenseFamily(_TOWERS[model_type], "towers")
     if "AutoModel" in (checkpoint.config.get("auto_map") or {}):
-        _allow_code(checkpoint)
-        return DenseFamily(model_type, "remote_code")
+        return DenseFamily(own_code(checkpoint), "remote_code")
     modules = _modules(checkpoint)
     if modules:
         if not all(module.startswith(_NO_CODE) for module in modules):
@@ -118,6 +117,25 @@ def _modules(checkpoint: Checkpoint) -> list[str]:
         raise ConfigError(
             f"modules.json of {checkpoint.name} lists no modules", code="bad_model"
         ) from error
+
+
+def own_code(checkpoint: Checkpoint) -> str:
+    """What the model with code of its own calls itself.
+
+    Raises:
+        ConfigError: `encoder_family`, it has none; `remote_code`, it may not run.
+    """
+    if "AutoModel" not in (checkpoint.config.get("auto_map") or {}):
+        raise ConfigError(
+            f"{checkpoint.name} has no code of its own",
+            code="encoder_family",
+            next_step="Leave encoder.trust_remote_code out for this model.",
+        )
+    _allow_code(checkpoint)
+    # Its model_type is that of the chat model below it.
+    if _written_by(checkpoint) == "JinaEmbeddingsV4Model":
+        return "jina_embeddings_v4"
+    return str(checkpoint.config.get("model_type"))
 
 
 def _allow_code(checkpoint: Checkpoint) -> None:

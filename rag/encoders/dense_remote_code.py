@@ -34,14 +34,11 @@ _ASKED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "jina_clip": ({"task": "retrieval.query"}, {}),
 }
-_JINA_V4 = "JinaEmbeddingsV4Model"  # its model_type is that of the chat model below it
 
 
 class OwnCode(DenseAdapter):
     def __init__(self, model: Any, family: str) -> None:
-        for_text, for_image = _ASKED.get(family, ({}, {}))
-        self._for_text = _taken(model.encode_text, for_text)
-        self._for_image = _taken(model.encode_image, for_image)
+        self._for_text, self._for_image = asked(model, family)
         super().__init__(model, dim=0)
         self.dim = self.encode_texts(["?"]).shape[1]
 
@@ -51,39 +48,9 @@ class OwnCode(DenseAdapter):
     ) -> Self:
         if settings.max_patches is not None:
             raise not_taken("max_patches", family)
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
+        model = load_own_code(checkpoint, settings, plan)
         with load_errors(checkpoint.name):
-            reference = checkpoint.config["auto_map"]["AutoModel"]
-            model_class: Any = get_class_from_dynamic_module(
-                reference, checkpoint.folder, local_files_only=True
-            )
-        absent = [
-            name for name in ("encode_text", "encode_image") if not hasattr(model_class, name)
-        ]
-        if absent:
-            raise ConfigError(
-                f"the code of {checkpoint.name} has no {' and no '.join(absent)}",
-                code="encoder_family",
-                next_step="Choose a model that embeds words and images.",
-            )
-        # One that loads itself in its own way may not be asked what it loaded.
-        tells = "from_pretrained" not in vars(model_class)
-        options = plan.options
-        if settings.attention == "auto":  # its code knows best, and may have one kernel only
-            del options["attn_implementation"]
-        if tells:
-            options["output_loading_info"] = True
-        with load_errors(checkpoint.name):
-            loaded = hf.AutoModel.from_pretrained(
-                checkpoint.folder, trust_remote_code=True, **options
-            )
-        model, info = loaded if tells else (loaded, {})
-        require_loaded(info, checkpoint.name)
-        with load_errors(checkpoint.name):
-            if checkpoint.config.get("architectures") == [_JINA_V4]:
-                family = "jina_embeddings_v4"
-            return cls(model.to(plan.device).eval(), family)
+            return cls(model, family)
 
     def _of_texts(self, texts: Sequence[str]) -> Any:
         return self.model.encode_text, list(texts), self._for_text
@@ -99,11 +66,51 @@ class OwnCode(DenseAdapter):
         return torch.stack([torch.as_tensor(np.asarray(_on_cpu(each))) for each in found])
 
 
+def load_own_code(checkpoint: Checkpoint, settings: EncoderSettings, plan: LoadingPlan) -> Any:
+    """The model, by its own code; `own_code` of its checkpoint comes before.
+
+    Raises:
+        ConfigError: `encoder_family`, it has no encode_text or no encode_image.
+        ModelFailed: `load_failed`, `weights_incomplete`, `out_of_memory`.
+    """
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    with load_errors(checkpoint.name):
+        model_class: Any = get_class_from_dynamic_module(
+            checkpoint.config["auto_map"]["AutoModel"], checkpoint.folder, local_files_only=True
+        )
+    absent = [name for name in ("encode_text", "encode_image") if not hasattr(model_class, name)]
+    if absent:
+        raise ConfigError(
+            f"the code of {checkpoint.name} has no {' and no '.join(absent)}",
+            code="encoder_family",
+            next_step="Choose a model that embeds words and images.",
+        )
+    # One that loads itself in its own way may not be asked what it loaded.
+    tells = "from_pretrained" not in vars(model_class)
+    options = plan.options
+    if settings.attention == "auto":  # its code knows best, and may have one kernel only
+        del options["attn_implementation"]
+    if tells:
+        options["output_loading_info"] = True
+    with load_errors(checkpoint.name):
+        loaded = hf.AutoModel.from_pretrained(checkpoint.folder, trust_remote_code=True, **options)
+    model, info = loaded if tells else (loaded, {})
+    require_loaded(info, checkpoint.name)
+    with load_errors(checkpoint.name):
+        return model.to(plan.device).eval()
+
+
+def asked(model: Any, family: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What goes beside texts, and beside images, as far as this revision of the code knows it."""
+    for_text, for_image = _ASKED.get(family, ({}, {}))
+    return _taken(model.encode_text, for_text), _taken(model.encode_image, for_image)
+
+
 def _on_cpu(vector: Any) -> Any:
     return vector.float().cpu() if isinstance(vector, torch.Tensor) else vector
 
 
 def _taken(method: Any, options: dict[str, str]) -> dict[str, str]:
-    """Those that this revision of the code knows."""
     known = inspect.signature(method).parameters
     return {name: value for name, value in options.items() if name in known}

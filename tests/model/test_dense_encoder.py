@@ -530,6 +530,39 @@ def test_a_model_of_jina_is_asked_with_its_task(tmp_path):
     assert encoder.encode_query("dividend").dense.shape == (32,)
 
 
+def test_code_of_its_own_that_makes_several_vectors_is_late_interaction(tmp_path):
+    folder = write_own_code(tmp_path / "jina", architecture="JinaEmbeddingsV4Model")
+    chosen = EncoderSettings(name="colpali", model=str(folder), device="cpu", threads=1)
+    with pytest.raises(ConfigError):
+        load_encoder_here(chosen)
+    allowed = {"trust_remote_code": True, "revision": folder_digest(folder, code=True)}
+    encoder = load_encoder_here(chosen.model_copy(update=allowed))
+    assert (encoder.identity.name, encoder.identity.dim) == ("colpali", 32)
+    assert encoder.identity.settings == {"model": "jina", "family": "jina_embeddings_v4"}
+    [page] = encoder.encode_pages(page_inputs()[:1])
+    assert page.patches.vectors.shape == (3, 32)
+    assert page.patches.kinds.tolist() == [VectorKind.SPECIAL] * 3
+    assert not page.patches.boxes.any()
+    np.testing.assert_allclose(np.linalg.norm(page.patches.vectors, axis=1), 1, atol=1e-6)
+    assert len(encoder.encode_query("", image=pages()[0]).tokens) == 3
+    with pytest.raises(InputError, match="not both"):
+        encoder.encode_query("dividend", image=pages()[0])
+
+
+def test_code_that_makes_one_vector_is_sent_to_the_dense_encoder(tmp_path):
+    folder = write_own_code(tmp_path / "one")
+    code = (folder / "modeling_own.py").read_text().replace("return_multivector", "more")
+    (folder / "modeling_own.py").write_text(code)
+    digest = folder_digest(folder, code=True)
+    with pytest.raises(ConfigError, match="makes one vector") as refused:
+        load_encoder_here(
+            settings_of(folder, trust_remote_code=True, revision=digest).model_copy(
+                update={"name": "colpali"}
+            )
+        )
+    assert "encoder.name to dense" in refused.value.next_step
+
+
 # --- folders of sentence-transformers -----------------------------------------------------------
 @pytest.fixture
 def sentence_folder(copied, loaded, monkeypatch):
