@@ -24,7 +24,8 @@ from rag.apps.ownership import (
     read_owner,
 )
 from rag.apps.query_image import image_as_base64
-from rag.apps.service import Service, answer_request
+from rag.apps.requests import answer_request, request_params
+from rag.apps.service import Service
 from rag.settings import Settings
 from rag.types import Json, Principal
 from rag.wiring import Engine
@@ -255,7 +256,9 @@ class Connection:
                 return result
             assert self._connected is not None  # since open
             try:
-                return self._connected.call(method, params, _CALL_TIMEOUT_S)
+                return self._connected.call(
+                    method, request_params(method, params, self._settings), _CALL_TIMEOUT_S
+                )
             except OwnerGone as error:
                 if error.was_started or attempt == _TRIES:
                     raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,14 @@ from rag.filters import Filter
 from rag.query import Query, encode
 from rag.repository import CollectionReader
 from rag.retrieve import Mode, SearchRequest, SearchResult
+from rag.settings import Settings
 from rag.tuned import TunedWidths, with_tuning
 from rag.types import Json, Notice, PageField, PageHit, PageRef, Principal
 from rag.wiring import Engine
+
+
+# The store stands still for seconds while it optimizes, and small additions gain nothing by it.
+_OPTIMIZE_FROM_PAGES = 500
 
 
 class Service:
@@ -34,6 +39,10 @@ class Service:
     def __init__(self, engine: Engine, principal: Principal) -> None:
         self._engine = engine
         self._principal = principal
+
+    @property
+    def settings(self) -> Settings:
+        return self._engine.settings
 
     # --- reading --------------------------------------------------------------------------------
     def search(
@@ -409,36 +418,6 @@ class Service:
             return None
         asked = encode(query, self._engine.encoder, reader).encoded
         return mark(page.with_vectors(vectors), asked, query.text, token=token)
-
-
-# The store stands still for seconds while it optimizes, and small additions gain nothing by it.
-_OPTIMIZE_FROM_PAGES = 500
-# The methods another process may ask the owner of a data folder for.
-REMOTE_METHODS: frozenset[str] = frozenset(
-    {
-        "search",
-        "ask",
-        "list_documents",
-        "show",
-        "page_png",
-        "collections",
-        "status",
-        "delete",
-        "reset_tuning",
-    }
-)
-
-
-def answer_request(service: Service) -> Callable[[str, Json], Json]:
-    """The handler of requests from other processes of the same user."""
-
-    def handle(method: str, params: Json) -> Json:
-        if method not in REMOTE_METHODS:
-            raise InputError(f"no method {method!r}", code="unknown_method")
-        result: Json = getattr(service, method)(**params)
-        return result
-
-    return handle
 
 
 # --- shapes -------------------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""A process that is set to another encoder than the folder's owner is refused, not answered."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rag.apps.connection import Connection
+from rag.apps.requests import answer_request, request_params
+from rag.errors import IndexMismatch
+from rag.settings import load_settings
+from rag.testing import make_pdf
+
+OCTAVO = Path(sys.executable).with_name("octavo")
+
+
+def settings(folder: Path, **encoder):
+    overrides = {"store": {"data_dir": folder / "data"}, "encoder": encoder}
+    return load_settings(overrides={**overrides, "render": {"workers": 1}}, environ={})
+
+
+class Recorder:
+    """Stands where the service does."""
+
+    def __init__(self, asked_with):
+        self.settings = asked_with
+
+    def search(self, **params):
+        return params
+
+    def status(self):
+        return {}
+
+
+@pytest.mark.parametrize(
+    "asked", [{"name": "colpali", "model": "acme/one"}, {"name": "remote", "url": "http://x"}]
+)
+def test_another_encoder_is_refused_and_both_are_named(tmp_path, asked):
+    handle = answer_request(Recorder(settings(tmp_path)))
+    sent = request_params("search", {"query": "q"}, settings(tmp_path, **asked))
+    with pytest.raises(IndexMismatch, match=r"encodes by words, and") as refused:
+        handle("search", sent)
+    assert asked["name"] in refused.value.message
+
+
+def test_the_same_encoder_and_what_needs_none_are_answered(tmp_path):
+    handle = answer_request(Recorder(settings(tmp_path)))
+    sent = request_params("search", {"query": "q"}, settings(tmp_path))
+    assert handle("search", sent) == {"query": "q"}
+    other = settings(tmp_path, name="colpali", model="acme/one")
+    assert handle("status", request_params("status", {}, other)) == {}
+
+
+def test_a_folder_named_in_two_ways_is_one_model(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    handle = answer_request(Recorder(settings(tmp_path, name="colpali", model="model")))
+    absolute = settings(tmp_path, name="colpali", model=str(tmp_path / "model"))
+    assert handle("search", request_params("search", {}, absolute)) == {}
+
+
+def test_a_real_process_with_another_encoder_is_refused_while_this_one_owns_the_folder(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(make_pdf(["Otters eat crab."]))
+    with Connection(settings(tmp_path), command="test") as octavo:
+        octavo.ingest([tmp_path / "a.pdf"])
+        command = [str(OCTAVO), "search", "otters", "--data-dir", str(tmp_path / "data")]
+        done = subprocess.run(
+            [*command, "--encoder", "colpali:acme/one"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "colpali:acme/one was asked for" in " ".join(done.stderr.split())
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
