@@ -28,7 +28,6 @@ from rag.tuned import TunedWidths, with_tuning
 from rag.types import Json, Notice, PageField, PageHit, PageRef, Principal
 from rag.wiring import Engine
 
-
 # The store stands still for seconds while it optimizes, and small additions gain nothing by it.
 _OPTIMIZE_FROM_PAGES = 500
 
