@@ -65,3 +65,15 @@ def test_a_model_whose_rows_differ_is_reported(monkeypatch):
 
     monkeypatch.setattr(vision_gpu, "_LEAST_COSINE", 1.1)
     assert set(vision_gpu.check("cpu")) == {"ColQwen2 torch.bfloat16", "ColIdefics3 torch.bfloat16"}
+
+
+def test_the_pipeline_of_the_check_encodes_every_page_and_tells_the_share():
+    from eval.bench import vision_gpu
+    from rag.testing.tiny_models import build
+
+    model, processor = build("ColQwen2", seed=0)
+    encoder = vision_gpu._encoder(model, processor, "ColQwen2", batch_size=4)
+    found = vision_gpu.pipeline(encoder, vision_gpu._pages(20))
+    assert found["pages"] == 20
+    assert 0.3 < found["encode_busy"] <= 1
+    assert 0 < found["record_busy"] <= 1
