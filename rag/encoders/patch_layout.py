@@ -231,7 +231,6 @@ _FAMILIES: dict[str, tuple[Callable[[Any], int], Callable[[_PageInput], list[Fra
     "ColPali": (_own_token, _squashed),
     "ColQwen2": (_own_token, _merged),
     "ColQwen2_5": (_own_token, _merged),
-    "ColQwen2_5Omni": (_own_token, _merged),
     "ColQwen3": (_own_token, _merged),
     "ColQwen3_5": (_own_token, _merged),
     "ColIdefics3": (_own_token, _tiled),

@@ -22,9 +22,7 @@ from rag.encoders.patch_layout import FAMILIES, patch_layout
 from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.geometry import Box
 from rag.scoring.pool import grid_rows
-from rag.testing.checkpoints import FAMILIES as TINY_FAMILIES
 from rag.testing.checkpoints import make_checkpoint
-from rag.testing.tiny_tokenizers import qwen_tokenizer
 from rag.types import MultiVector, VectorKind
 
 ensure_torchvision()
@@ -38,7 +36,6 @@ SHAPES = {
     "8:1": (1200, 150),
 }
 TILED = ("ColIdefics3", "ColModernVBert")
-MODELS = tuple(family for family in FAMILIES if family in TINY_FAMILIES)
 PX_PER_PT = 2.0
 
 
@@ -56,12 +53,10 @@ def processor_of(checkpoint: Path):
     return getattr(engine, name).from_pretrained(checkpoint)
 
 
-@pytest.fixture(params=[*FAMILIES, *(f"{family} full size" for family in MODELS)], scope="module")
+@pytest.fixture(params=[*FAMILIES, *(f"{family} full size" for family in FAMILIES)], scope="module")
 def made(request: pytest.FixtureRequest, untrained) -> tuple[str, object]:
     """A family and its processor, of tiny and of released sizes."""
     family, *full = request.param.split(" ", 1)
-    if family not in MODELS:
-        return family, omni_processor()
     processor = processor_of(untrained(family))
     if full:
         enlarge(family, processor)
@@ -86,33 +81,6 @@ def enlarge(family: str, processor) -> None:
     else:
         cell = (2 * images.patch_size) ** 2
         images.size = {"shortest_edge": 4 * cell, "longest_edge": 768 * cell}
-
-
-def omni_processor():
-    from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, WhisperFeatureExtractor
-
-    tokenizer = qwen_tokenizer()
-    for name, token in {
-        "image": "<|image_pad|>",
-        "video": "<|video_pad|>",
-        "audio": "<|vision_pad|>",
-    }.items():
-        setattr(tokenizer, f"{name}_token", token)
-        setattr(tokenizer, f"{name}_token_id", tokenizer.convert_tokens_to_ids(token))
-    for name in ("vision_bos", "vision_eos", "audio_bos", "audio_eos"):
-        setattr(tokenizer, f"{name}_token", "<|vision_start|>")
-    tokenizer.chat_template = (
-        "{% for m in messages %}{% for c in m['content'] %}"
-        "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %}"
-    )
-    size = {"shortest_edge": 4 * 28 * 28, "longest_edge": 64 * 28 * 28}
-    return engine.ColQwen2_5OmniProcessor(
-        image_processor=Qwen2VLImageProcessor(size=size),
-        video_processor=Qwen2VLVideoProcessor(),
-        feature_extractor=WhisperFeatureExtractor(),
-        tokenizer=tokenizer,
-    )
 
 
 # --- pages --------------------------------------------------------------------------------------
@@ -238,7 +206,7 @@ def test_a_page_is_pooled_line_by_line_of_each_of_its_grids(drawn):
         assert is_patch[members[0]] or len(members) == 1
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_one_part_of_a_batch_has_the_layout_it_has_alone(family, untrained):
     processor = processor_of(untrained(family))
     shapes = [SHAPES["portrait"], SHAPES["8:1"]]
@@ -321,7 +289,7 @@ def rows_before_the_language_model(model, inputs):
     return found[0].double().numpy()
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "shape", [SHAPES["portrait"], SHAPES["landscape"]], ids=["portrait", "landscape"]
 )

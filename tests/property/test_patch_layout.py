@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag.encoders.colpali_families import FAMILIES as READ
 from rag.encoders.patch_layout import FAMILIES, PatchGrid, patch_layout
 from rag.errors import ConfigError, ModelFailed
 from rag.types import VectorKind
@@ -234,3 +235,7 @@ def test_another_family_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="ColFuture") as failed:
         patch_layout("ColFuture", QWEN, qwen_page(2, 2), width_pt=10, height_pt=10)
     assert all(family in failed.value.next_step for family in FAMILIES)
+
+
+def test_places_are_known_of_the_families_that_are_read():
+    assert set(FAMILIES) == {family.name for family in READ}
