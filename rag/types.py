@@ -40,7 +40,8 @@ class MultiVector:
 
     Attributes:
         vectors: (n_vectors, dim) float32, finite, no padding rows.
-        boxes: (n_vectors, 4) page points; None for queries.
+        boxes: (n_vectors, 4) page points, of an image query its own pixels; None for a query of
+            words alone.
         kinds: (n_vectors,) uint8 of VectorKind.
     """
 
