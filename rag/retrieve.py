@@ -153,7 +153,10 @@ class Retriever:
             IndexMismatch: the collection was made again by another encoder meanwhile.
         """
         if request.top_k < 1:
-            raise InputError(f"top_k wants at least 1, got {request.top_k}")
+            raise InputError(
+                f"top_k wants at least 1, got {request.top_k}",
+                next_step="Set top_k to the number of pages that should come back.",
+            )
         while True:
             generation = reader.generation
             try:

@@ -81,5 +81,9 @@ def _region(
     if box is None:
         return PageRegion(ref)
     if len(box) != 4:
-        raise InputError(f"a region wants 4 numbers, got {len(box)}", code="bad_region")
+        raise InputError(
+            f"a region wants 4 numbers, got {len(box)}",
+            code="bad_region",
+            next_step="Give x0, y0, x1, y1 in page points, or no region for the whole page.",
+        )
     return PageRegion(ref, Box(*map(float, box)))

@@ -115,7 +115,9 @@ def _modules(checkpoint: Checkpoint) -> list[str]:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"modules.json of {checkpoint.name} lists no modules", code="bad_model"
+            f"modules.json of {checkpoint.name} lists no modules",
+            code="bad_model",
+            next_step="Fetch the model again with `octavo models pull`.",
         ) from error
 
 

@@ -292,7 +292,11 @@ class _Worker:
         return self._child
 
     def _closed(self) -> ModelFailed:
-        return ModelFailed("the encoder was closed while it was in use", code="encoder_closed")
+        return ModelFailed(
+            "the encoder was closed while it was in use",
+            code="encoder_closed",
+            next_step="Run it again; what was ingested stays.",
+        )
 
 
 class _Child:

@@ -235,6 +235,7 @@ def test_closing_ends_the_process_even_while_it_works(make: Make) -> None:
     encoder.close()
     thread.join(LIMIT_S)
     assert [error.code for error in errors] == ["encoder_closed"]
+    assert "again" in errors[0].next_step
     assert not children()
     with pytest.raises(ModelFailed, match="closed"):
         encoder.encode_query("black")

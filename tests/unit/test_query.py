@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from small_world import DIM, WordHasher, World, rows
 
+from rag.apps.asked import query_asked
 from rag.errors import InputError, NotFound
 from rag.geometry import Box
 from rag.page_region import PageRegion, region_vectors
@@ -215,6 +216,13 @@ def test_a_region_that_is_none_is_refused_with_the_size_of_the_page(world, box, 
         searched(world, like(box))
     assert raised.value.code == code
     assert "612 x 792 points" in raised.value.next_step
+
+
+def test_a_region_of_three_numbers_is_refused_with_those_it_wants(world):
+    with pytest.raises(InputError, match="4 numbers") as raised:
+        query_asked(world.reader, "tide", like=["north", 1, [10, 10, 20]])
+    assert raised.value.code == "bad_region"
+    assert "x0, y0, x1, y1" in raised.value.next_step
 
 
 def test_a_page_that_is_not_there_is_not_found(world):

@@ -98,6 +98,12 @@ def test_top_k_cuts_the_same_ranking(world):
     assert world.found("dividend", top_k=2) == world.found("dividend")[:2]
 
 
+def test_no_page_at_all_cannot_be_asked_for(world):
+    with pytest.raises(InputError, match="at least 1") as raised:
+        world.found("dividend", top_k=0)
+    assert raised.value.next_step
+
+
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize(
     ("scope", "expected"),

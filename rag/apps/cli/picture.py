@@ -58,4 +58,7 @@ def _write(png: bytes, out: Path) -> None:
     try:
         out.write_bytes(png)
     except OSError as error:
-        raise InputError(f"cannot write {str(out)!r}: {error.strerror}") from error
+        raise InputError(
+            f"cannot write {str(out)!r}: {error.strerror}",
+            next_step="Name a file in a folder that is there and that you may write to.",
+        ) from error
