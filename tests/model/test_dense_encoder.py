@@ -612,8 +612,9 @@ def test_modules_with_code_of_their_own_are_refused(sentence_folder):
         DenseEncoder.load(settings_of(sentence_folder))
     assert refused.value.code == "remote_code"
     (sentence_folder / "modules.json").write_text("[1]")
-    with pytest.raises(ConfigError, match="lists no modules"):
+    with pytest.raises(ConfigError, match="lists no modules") as refused:
         DenseEncoder.load(settings_of(sentence_folder))
+    assert "octavo models pull" in refused.value.next_step
 
 
 # --- adapters and older names of weights --------------------------------------------------------
