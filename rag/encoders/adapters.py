@@ -16,7 +16,7 @@ def full_weights(checkpoint: Checkpoint) -> set[str]:
     from safetensors import safe_open
 
     with (
-        load_errors(checkpoint.name),
+        load_errors(checkpoint),
         safe_open(checkpoint.folder / "adapter_model.safetensors", "pt") as weights,
     ):
         keys = list(weights.keys())
@@ -42,7 +42,7 @@ def apply_adapter(model: Any, checkpoint: Checkpoint) -> None:
     # The names that the base's own weights were read by; the library forgets them here.
     names = getattr(type(model), "_checkpoint_conversion_mapping", None)
     before = {name for name, _ in model.named_parameters()}
-    with load_errors(checkpoint.name):
+    with load_errors(checkpoint):
         loaded = model.load_adapter(
             str(checkpoint.folder),
             load_config=LoadStateDictConfig(

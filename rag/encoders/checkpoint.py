@@ -20,6 +20,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from rag.encoders.folder_digest import folder_digest
 from rag.encoders.hub import BASE_FOLDER, hub_errors, wanted_files
+from rag.encoders.library_reasons import library_reason
 from rag.errors import ConfigError, ModelFailed, RagError
 from rag.settings import EncoderSettings
 from rag.types import Json
@@ -64,6 +65,14 @@ class Checkpoint:
         """An adapter has its own processor, or none and takes its base's."""
         own = any((self.folder / name).is_file() for name in _PROCESSOR_FILES)
         return self.folder if own else self.model_folder
+
+    @property
+    def folders(self) -> dict[Path, str]:
+        """Where its files are, an adapter's base's too, and the name of the model in each."""
+        own = {self.folder: self.name}
+        if _is_snapshot(self.folder):  # whose files are links to others beside it
+            own[self.folder.parent.parent] = self.name
+        return own if self.base is None else {**own, **self.base.folders}
 
 
 def find_checkpoint(settings: EncoderSettings, *, fetch: bool = True) -> Checkpoint:
@@ -132,8 +141,9 @@ def require_loaded(
 
 
 @contextmanager
-def load_errors(name: str) -> Iterator[None]:
+def load_errors(checkpoint: Checkpoint) -> Iterator[None]:
     """What a library raises while it reads a checkpoint, as ModelFailed `load_failed`."""
+    name = checkpoint.name
     try:
         yield
     except RagError:
@@ -152,9 +162,8 @@ def load_errors(name: str) -> Iterator[None]:
                 code="out_of_memory",
                 next_step="Set encoder.device to cpu, or choose a smaller model.",
             ) from error
-        reason = next(iter(str(error).strip().splitlines()), "")[:300]
         raise ModelFailed(
-            f"{name} could not be loaded: {type(error).__name__}: {reason}",
+            f"{name} could not be loaded: {library_reason(error, checkpoint.folders)}",
             code="load_failed",
             next_step="Fetch the model again with `octavo models pull`, or choose another.",
         ) from error

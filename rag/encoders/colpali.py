@@ -115,7 +115,7 @@ class ColPaliEncoder:
         if settings.max_patches is not None:
             limit_patches(family, processor, settings.max_patches)
             made_by["max_patches"] = settings.max_patches
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             model = model.to(device).eval()
         encoder = cls(
             model,
@@ -280,7 +280,7 @@ def _load_model(
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what it reports of missing keys is an error here
-    with load_errors(checkpoint.name):
+    with load_errors(checkpoint):
         model, loaded = getattr(models, family.name).from_pretrained(
             checkpoint.model_folder,
             dtype=dtype,
@@ -305,7 +305,7 @@ def _load_model(
 def _load_processor(checkpoint: Checkpoint, family: Family) -> Any:
     from colpali_engine import models
 
-    with load_errors(checkpoint.name):
+    with load_errors(checkpoint):
         return getattr(models, family.processor).from_pretrained(
             checkpoint.processor_folder, local_files_only=True
         )

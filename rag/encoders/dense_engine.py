@@ -69,7 +69,7 @@ class EngineModel(DenseAdapter):
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # what it reports of missing keys is an error here
         mapping = {"key_mapping": _KEYS[family]} if family in _KEYS else {}
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             model, loaded = getattr(models, family).from_pretrained(
                 checkpoint.model_folder, output_loading_info=True, **plan.options, **mapping
             )
@@ -85,7 +85,7 @@ class EngineModel(DenseAdapter):
             model.model.lm_head = torch.nn.Identity()  # a vocabulary for each token, for nothing
         unloaded = [name for name, weight in model.named_parameters() if weight.is_meta]
         require_loaded({"missing_keys": unloaded}, checkpoint.name)
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             adapter = cls(model.to(plan.device).eval(), processor, family)
         if family.startswith("BiQwen"):
             most = settings.max_patches or 2**31

@@ -124,7 +124,7 @@ class PromptedModel(DenseAdapter):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
         prompt = PROMPTS[family]
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             whole, loaded = getattr(hf, prompt.model).from_pretrained(
                 checkpoint.model_folder, output_loading_info=True, **plan.options
             )
@@ -136,7 +136,7 @@ class PromptedModel(DenseAdapter):
         require_loaded(loaded, checkpoint.name, given=given)
         if checkpoint.adapter is not None:
             apply_adapter(whole, checkpoint)
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             model = whole.model.to(plan.device).eval()
         adapter = cls(model, processor, prompt, instruction=settings.instruction)
         most = settings.max_patches or prompt.most

@@ -49,7 +49,7 @@ class OwnCode(DenseAdapter):
         if settings.max_patches is not None:
             raise not_taken("max_patches", family)
         model = load_own_code(checkpoint, settings, plan)
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             return cls(model, family)
 
     def _of_texts(self, texts: Sequence[str]) -> Any:
@@ -75,7 +75,7 @@ def load_own_code(checkpoint: Checkpoint, settings: EncoderSettings, plan: Loadi
     """
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    with load_errors(checkpoint.name):
+    with load_errors(checkpoint):
         model_class: Any = get_class_from_dynamic_module(
             checkpoint.config["auto_map"]["AutoModel"], checkpoint.folder, local_files_only=True
         )
@@ -93,11 +93,11 @@ def load_own_code(checkpoint: Checkpoint, settings: EncoderSettings, plan: Loadi
         del options["attn_implementation"]
     if tells:
         options["output_loading_info"] = True
-    with load_errors(checkpoint.name):
+    with load_errors(checkpoint):
         loaded = hf.AutoModel.from_pretrained(checkpoint.folder, trust_remote_code=True, **options)
     model, info = loaded if tells else (loaded, {})
     require_loaded(info, checkpoint.name)
-    with load_errors(checkpoint.name):
+    with load_errors(checkpoint):
         return model.to(plan.device).eval()
 
 

@@ -38,7 +38,7 @@ class SentenceModel(DenseAdapter):
 
         options = plan.options
         files_only = options.pop("local_files_only")
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             model = SentenceTransformer(
                 str(checkpoint.folder),
                 device=str(plan.device),

@@ -36,7 +36,7 @@ class TwoTowers(DenseAdapter):
     ) -> Self:
         logging.disable_progress_bar()
         logging.set_verbosity_error()
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             model, loaded = getattr(hf, _MODELS[family]).from_pretrained(
                 checkpoint.model_folder, output_loading_info=True, **plan.options
             )
@@ -48,7 +48,7 @@ class TwoTowers(DenseAdapter):
             if family != "SigLIP2":
                 raise not_taken("max_patches", family)
             processor.image_processor.max_num_patches = settings.max_patches
-        with load_errors(checkpoint.name):
+        with load_errors(checkpoint):
             return cls(model.to(plan.device).eval(), processor, family)
 
     def _of_texts(self, texts: Sequence[str]) -> Any:

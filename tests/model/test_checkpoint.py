@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ pytest.importorskip("torch", reason="needs torch: make test-torch")
 
 from huggingface_hub import constants
 
-from rag.encoders.checkpoint import find_checkpoint, require_loaded
+from rag.encoders.checkpoint import find_checkpoint, load_errors, require_loaded
 from rag.encoders.folder_digest import folder_digest
 from rag.errors import ConfigError, ModelFailed
 from rag.settings import EncoderSettings
@@ -245,3 +246,27 @@ def test_weights_that_did_not_load_are_an_error_that_names_some():
             require_loaded(info, "m")
         assert refused.value.code == "weights_incomplete"
         assert named in refused.value.message
+
+
+# --- what a library says ------------------------------------------------------------------------
+def test_a_library_that_names_the_folder_is_quoted_with_the_model_s_name(folder, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    found = find(link)
+    for spelled in (link, folder):
+        with pytest.raises(ModelFailed) as failed, load_errors(found):
+            raise OSError(f"no file {spelled}/spiece.model" + "\nand more of it")
+        assert failed.value.code == "load_failed"
+        assert (
+            failed.value.message == "model could not be loaded: OSError: no file model/spiece.model"
+        )
+
+
+def test_no_path_of_the_hub_s_cache_or_of_an_adapter_s_base_is_said(folder, cached, tmp_path):
+    in_cache = find(_MODEL)
+    adapter = replace(find(folder), base=in_cache)
+    for path in (cached / "config.json", cached.parent.parent / "blobs" / "a1", folder / "x.json"):
+        with pytest.raises(ModelFailed) as failed, load_errors(adapter):
+            raise ValueError(f"cannot read {path}")
+        assert str(tmp_path) not in failed.value.message
+        assert path.name in failed.value.message
