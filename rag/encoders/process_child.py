@@ -71,7 +71,7 @@ class Failure:
             "encoder_failed",
             f"the encoder failed in {place.name}, {Path(place.filename).name} line {place.lineno}: "
             f"{type(error).__name__}: {error}",
-            "",
+            "Try other encoder settings or another model; what was ingested stays.",
         )
 
     def as_error(self) -> RagError:

@@ -250,7 +250,9 @@ class IsolatedReader:
             except (BrokenProcessPool, CancelledError) as error:
                 if task.n_closed != self._n_closed:
                     raise BackendError(
-                        "the reader was closed while it read", code="reader_closed"
+                        "the reader was closed while it read",
+                        code="reader_closed",
+                        next_step="Run it again; what was ingested stays.",
                     ) from error
                 # Not this task's doing: an idle process was ended from outside.
                 if task.n_pools_lost:
