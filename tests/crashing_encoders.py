@@ -52,8 +52,11 @@ class Failing(GridEncoder):
 
 
 class Slow(GridEncoder):
+    def __init__(self, page_s: float = 0.2) -> None:
+        self._page_s = page_s
+
     def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
-        time.sleep(0.2 * len(pages))
+        time.sleep(self._page_s * len(pages))
         return super().encode_pages(pages)
 
 

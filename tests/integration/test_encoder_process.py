@@ -49,8 +49,8 @@ def assert_same(made: Sequence[EncodedPage], given: Sequence[PageInput]) -> None
         np.testing.assert_array_equal(one.dense, other.dense)
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LIMIT_S
+def until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
+    deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -244,11 +244,13 @@ def test_closing_ends_the_process_even_while_it_works(make: Make) -> None:
 ENCODING = """
 import sys
 sys.path[:0] = {paths!r}
-from test_encoder_process import Slow, pages
+from functools import partial
+from crashing_encoders import Slow
+from test_encoder_process import pages
 from rag.encoders.process import EncoderProcess
 
 print("main runs", flush=True)
-encoder = EncoderProcess(Slow)
+encoder = EncoderProcess(partial(Slow, 60))
 print("loaded", flush=True)
 encoder.encode_pages(pages(100))
 """
@@ -267,9 +269,10 @@ def test_the_process_ends_with_the_one_that_asked(tmp_path: Path, how: signal.Si
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["main runs\n", "loaded\n"]
         [child] = children(process.pid)
+        time.sleep(0.5)  # in the middle of a page that takes a minute
         process.send_signal(how)
         _, err = process.communicate(timeout=LIMIT_S)
-        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 3.0)
         assert "SpawnProcess" not in err, "the child has nothing to say"
     finally:
         process.kill()
