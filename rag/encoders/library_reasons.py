@@ -1,5 +1,5 @@
-"""What a library says of a model that it cannot load, in a line for people: a folder of this machine
-goes by the model's name.
+"""What a library says of a model that it cannot load, in a line for people. A folder of this
+machine goes by the model's name.
 """
 
 from __future__ import annotations

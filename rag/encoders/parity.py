@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rag.encoders.local_files import has_weights
+from rag.encoders.checkpoint import find_checkpoint
 from rag.encoders.self_test import QUERIES, page_inputs
 from rag.errors import ModelFailed, RagError
 from rag.geometry import FloatArray
@@ -83,8 +83,11 @@ def check_parity(
     """
     if settings.model is None:
         return Parity(False, "encoder.model does not say which weights to compare it with")
-    if not has_weights(settings.model, revision=settings.revision):
-        return Parity(False, f"no weights of {settings.model} on this machine")
+    try:
+        # To look at what a server runs is no reason to download it.
+        find_checkpoint(settings, fetch=False)
+    except RagError as error:
+        return Parity(False, error.message)
     kind = "colpali" if settings.api == "pooling" else "dense"
     try:
         local = load(settings.model_copy(update={"name": kind}))

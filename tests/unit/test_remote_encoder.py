@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from servers import EmbeddingServer, Reply, Request, Served, planted, serving
 
 from rag.apps.doctor import examine
-from rag.encoders.local_files import has_weights
 from rag.encoders.parity import check_parity, compare
 from rag.encoders.remote import RemoteEncoder
 from rag.encoders.self_test import QUERIES, page_inputs, pages
@@ -294,11 +293,14 @@ def reference(served: Served) -> Iterator[RemoteEncoder]:
     encoder.close()
 
 
+_NO_TENSORS = (2).to_bytes(8, "little") + b"{}"
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> str:
     """A folder that looks like a model's; what is in it is another test's matter."""
     (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "model.safetensors").write_bytes(_NO_TENSORS)
     return str(tmp_path)
 
 
@@ -372,8 +374,8 @@ def test_nothing_to_compare_with_is_said_and_no_failure(
 
     for model, said in (
         (None, "encoder.model"),
-        ("org/absent", "no weights of org/absent"),
-        ("not an id", "no weights of not an id"),
+        ("org/absent", "the weights of org/absent are not on this machine"),
+        ("not an id", "not an id"),
         (weights, "the header is cut off"),
     ):
         found = check_parity(reference, EncoderSettings(name="remote", model=model), broken)
@@ -382,25 +384,35 @@ def test_nothing_to_compare_with_is_said_and_no_failure(
         assert found.notice().code == "parity_not_checked"
 
 
-def test_a_server_is_not_compared_with_half_a_model(tmp_path: Path, weights: str) -> None:
-    assert has_weights(weights)
+def test_a_server_is_compared_with_a_whole_model_of_any_layout(
+    reference: RemoteEncoder, tmp_path: Path
+) -> None:
+    def found(model: Path) -> str:
+        def load(_: EncoderSettings) -> RemoteEncoder:
+            raise ModelFailed("they were loaded")
+
+        settings = EncoderSettings(name="remote", model=str(model))
+        return check_parity(reference, settings, load).detail
+
     sharded = tmp_path / "sharded"
     sharded.mkdir()
     (sharded / "config.json").write_text("{}")
     shards = {"a": "one.safetensors", "b": "two.safetensors"}
     (sharded / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
-    (sharded / "one.safetensors").write_bytes(b"")
-    assert not has_weights(str(sharded))
-    (sharded / "two.safetensors").write_bytes(b"")
-    assert has_weights(str(sharded))
+    (sharded / "one.safetensors").write_bytes(_NO_TENSORS)
+    assert "not complete: two.safetensors" in found(sharded)
+    (sharded / "two.safetensors").write_bytes(_NO_TENSORS)
+    assert "they were loaded" in found(sharded)
+    (sharded / "model.safetensors.index.json").unlink()
+    assert "they were loaded" in found(sharded), "files that no index lists"
 
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    (adapter / "adapter_model.safetensors").write_bytes(_NO_TENSORS)
     config = {"base_model_name_or_path": "org/base-that-is-not-here"}
     (adapter / "adapter_config.json").write_text(json.dumps(config))
-    assert not has_weights(str(adapter))
+    assert "org/base-that-is-not-here are not on this machine" in found(adapter)
     (adapter / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": str(sharded)})
     )
-    assert has_weights(str(adapter))
+    assert "they were loaded" in found(adapter)
