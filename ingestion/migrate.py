@@ -81,7 +81,7 @@ def _reencode(
 ) -> Json:
     """One round; its totals added to those of the rounds before."""
     by_ingester = sorted(waiting, key=lambda document: (document.ingested_by, document.source))
-    embedder = Embedder(new.encoder, new.fde(collection), new.settings.pooling)
+    embedder = Embedder(new.encoder, new.fde(replacement_name(collection)), new.settings.pooling)
     for subject, some in groupby(by_ingester, key=lambda document: document.ingested_by):
         # Documents stay theirs who ingested them; the owner may do what they could do.
         whoever = Principal(subject, is_owner=True)

@@ -15,7 +15,7 @@ from rag.answer.extractive import ExtractiveAnswers
 from rag.ask import Asker
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
-from rag.errors import ConfigError, InputError
+from rag.errors import ConfigError, IndexMismatch, InputError
 from rag.index.edge import EdgeIndex
 from rag.manifest import (
     Manifest,
@@ -27,7 +27,7 @@ from rag.manifest import (
 from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
 from rag.patch_search import PatchSearch
-from rag.ports import AnswerModel, IndexSpec, PageEncoder, PageIndex
+from rag.ports import AnswerModel, IndexSpec, PageEncoder, PageIndex, TellsNotices
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter, Repository
 from rag.retrieve import Retriever
@@ -383,8 +383,10 @@ class Engine:
         return self.folder / "collections" / self.repository.folder(collection)
 
     def take_encoder_notices(self) -> list[Notice]:
-        """What was found out of the encoder when collections were made with it; told once."""
+        """What was found out of the encoder when collections and pages were made; told once."""
         notices, self._encoder_notices = self._encoder_notices, []
+        if isinstance(self.encoder, TellsNotices):
+            notices += self.encoder.take_notices()
         return notices
 
     def _compare_encoder(self) -> None:
@@ -415,5 +417,15 @@ class Engine:
                 f"pooling.{key}": value
                 for key, value in pooling_identity(self.settings.pooling).items()
             },
-            "fde": self.fde(collection).fingerprint,
+            "fde": self._fde_fingerprint(collection),
         }
+
+    def _fde_fingerprint(self, collection: str) -> str:
+        try:
+            return self.fde(collection).fingerprint
+        except IndexMismatch:
+            # Those beside the index are for vectors of another size: not the ones asked for, as
+            # whoever compares identities is about to say, with the encoders that made both.
+            return FdeEncoder(
+                fde_spec(self.settings.fde, dim=self.encoder.identity.dim)
+            ).fingerprint

@@ -15,6 +15,7 @@ from fakes import DIM, PageVectorEncoder
 from PIL import Image
 
 from rag.apps.service import Service
+from rag.errors import IndexMismatch
 from rag.geometry import Box, FloatArray
 from rag.page_pack import PackSpec
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageEncoder, PageInput
@@ -143,3 +144,29 @@ def test_kernels_are_not_handed_what_they_do_not_take() -> None:
     library = native.library()
     assert library is None or not library.takes(query)
     assert PackSpec(4096, 100, "f").dim == 4096
+
+
+def test_vectors_of_another_size_are_refused_by_the_names_of_both_encoders(
+    places: dict[str, Path],
+) -> None:
+    with (
+        searched(places["narrow"], WideEncoder()) as service,
+        pytest.raises(IndexMismatch) as refused,
+    ):
+        service.search(query="black block", collection="c", top_k=4)
+    for named in ("single@1", "wide@1", f"dim {DIM}", f"dim {WIDE}"):
+        assert named in refused.value.message
+    with searched(places["narrow"], PageVectorEncoder()) as service:
+        found = service.search(query="black block", collection="c", top_k=4)
+    assert len(found["hits"]) == 4
+
+
+def test_a_collection_moves_to_vectors_of_another_size(tmp_path: Path) -> None:
+    (tmp_path / "ink.pdf").write_bytes(make_pdf(pages()))
+    with searched(tmp_path / "data", PageVectorEncoder()) as old:
+        old.ingest(paths=[tmp_path / "ink.pdf"], collection="c")
+        with searched(tmp_path / "data", WideEncoder()) as new:
+            assert old.migrate(collection="c", to=new._engine)["switched"]
+    with searched(tmp_path / "data", WideEncoder()) as service:
+        found = service.search(query="black block", collection="c", top_k=4)
+    assert found["hits"][0]["page_number"] == 4
