@@ -154,10 +154,11 @@ class PromptedModel(DenseAdapter):
 
     @property
     def last_token(self) -> str:
-        """What the pooled hidden state stands on."""
+        """Id and text of what the vector is read from."""
         inputs = self._of_texts(["?"])
         token_ids = inputs["input_ids"][0][inputs["attention_mask"][0].bool()]
-        return str(self._processor.tokenizer.decode([int(token_ids[-1])]))
+        last = int(token_ids[-1])
+        return f"{last} {self._processor.tokenizer.decode([last])!r}"
 
     def prompt_of(
         self, text: str, *, has_image: bool, instruction: str | None, is_page: bool = False

@@ -308,7 +308,8 @@ def test_qwen3_vl_embedding_is_asked_as_its_authors_do(loaded, folder_of):
         turns(_IMAGE + "What grew?"),
     ]
     assert encoder.identity.settings["instruction"] == "Represent the user's input."
-    assert encoder.identity.settings["last_token"] == "\n"
+    newline = encoder._adapter._processor.tokenizer.encode("\n")[0]
+    assert encoder.identity.settings["last_token"] == f"{newline} '\\n'"
     assert encoder._adapter.prompt_of("", has_image=False, instruction="A.") == turns("NULL", "A.")
     # A query's instruction becomes a sentence; pages are represented the same way for all of them.
     told = DenseEncoder.load(
@@ -350,6 +351,17 @@ def test_dse_and_gme_are_asked_as_their_authors_do(loaded, folder_of):
     ]
     told = adapter_of(folder_of("GME"), instruction="Find a page")
     assert prompts_of(told)[0].startswith("<|im_start|>system\nFind a page<|im_end|>")
+
+
+def test_a_question_of_dse_comes_with_a_black_square_as_in_its_training(loaded, monkeypatch):
+    for family in ("DSE", "mcDSE"):
+        shown = []
+        adapter = loaded(family)._adapter
+        monkeypatch.setattr(adapter, "_inputs", lambda _, images, shown=shown: shown.extend(images))
+        adapter._of_texts(["a", "b"])
+        assert [(image.size, image.getcolors()) for image in shown] == [
+            ((56, 56), [(56 * 56, (0, 0, 0))])
+        ] * 2
 
 
 def test_the_vector_is_the_last_attended_hidden_state(loaded):
@@ -401,7 +413,7 @@ def test_what_vectors_depend_on_is_in_the_identity(loaded, folder_of):
         "model": "Qwen3-VL-Embedding-2B",
         "family": "Qwen3-VL-Embedding",
         "instruction": "Represent the user's input.",
-        "last_token": "\n",
+        "last_token": loaded("Qwen3-VL-Embedding")._adapter.last_token,
         "max_patches": 60,
     }
     assert other.identity != loaded("Qwen3-VL-Embedding").identity
