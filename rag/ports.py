@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from rag.types import (
     Candidate,
     Json,
     MultiVector,
+    Notice,
     PageField,
     PageHit,
     PageRecord,
@@ -158,6 +159,15 @@ class PageEncoder(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class TellsNotices(Protocol):
+    """An encoder that finds things out while it works which the reader of an ingest should know."""
+
+    def take_notices(self) -> list[Notice]:
+        """Each is told once."""
+        ...
 
 
 # --- index --------------------------------------------------------------------------------------

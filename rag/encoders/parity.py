@@ -13,7 +13,7 @@ from rag.encoders.checkpoint import find_checkpoint
 from rag.encoders.self_test import QUERIES, page_inputs
 from rag.errors import ModelFailed, RagError
 from rag.geometry import FloatArray
-from rag.ports import PageEncoder
+from rag.ports import PageEncoder, TellsNotices
 from rag.scoring.maxsim import maxsim
 from rag.settings import EncoderSettings
 from rag.types import Notice
@@ -60,6 +60,8 @@ def describe_server(
         found = check_parity(remote, settings, load)
         identity = remote.identity
         places = "" if identity.settings["boxes"] == "processor" else ", rows without places"
+        if isinstance(remote, TellsNotices):
+            places += "".join(f" ({notice.message})" for notice in remote.take_notices())
         checked = "compared with the weights here" if found.is_checked else "not compared"
         return f"{identity.revision}, dim {identity.dim}{places}; {checked}: {found.detail}"
     finally:

@@ -4,6 +4,8 @@ from here: it must find the built-in pages, and what it makes of them is part of
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,12 +26,14 @@ from rag.encoders.remote_apis import EmbeddingsApi, PoolingApi, ServerApi
 from rag.encoders.remote_http import ModelServer, Refused
 from rag.encoders.remote_processor import LocalProcessor, find_processor
 from rag.encoders.self_test import page_inputs, prove
-from rag.errors import ConfigError
+from rag.errors import ConfigError, ModelFailed
 from rag.geometry import FloatArray
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageEncoder, PageInput
 from rag.scoring.fingerprint import fingerprint
 from rag.settings import EncoderSettings
-from rag.types import Json, MultiVector, VectorKind
+from rag.types import Json, MultiVector, Notice, VectorKind
+
+_log = logging.getLogger(__name__)
 
 # Somebody waits for a question: a server that is down is said to be down.
 _IMPATIENT_S = 2.0
@@ -53,10 +57,14 @@ class RemoteEncoder:
         model: str,
         settings: dict[str, str | int | float | bool],
         processor: LocalProcessor | None = None,
+        notices: Sequence[Notice] = (),
     ) -> None:
         self._server = server
         self._api = api
         self._processor = processor
+        self._notices = list(notices)
+        self._unplaced_pages = 0
+        self._telling = threading.Lock()
         probed = api.rows(server.post(api.path, api.probe(), retry_s=_IMPATIENT_S), dim=None)
         self._dim = int(probed.shape[1])
         if processor is not None and not self._has_same_rows(processor):
@@ -100,8 +108,17 @@ class RemoteEncoder:
                 api = EmbeddingsApi(model, instruction=settings.instruction)
                 if settings.instruction:
                     made_by["instruction"] = settings.instruction
-            processor = find_processor(settings) if settings.api == "pooling" else None
-            return cls(server, api, model=model, settings=made_by, processor=processor)
+            processor, notices = None, []
+            if settings.api == "pooling":
+                try:
+                    processor = find_processor(settings)
+                except ModelFailed as error:  # the server makes the vectors without it
+                    message = f"Rows have no places: {error.message}. {error.next_step}"
+                    _log.warning(message)
+                    notices = [Notice(error.code, message)]
+            return cls(
+                server, api, model=model, settings=made_by, processor=processor, notices=notices
+            )
         except BaseException:
             server.close()
             raise
@@ -109,6 +126,23 @@ class RemoteEncoder:
     @property
     def identity(self) -> EncoderIdentity:
         return self._identity
+
+    def take_notices(self) -> list[Notice]:
+        """Why rows have no places, each told once."""
+        with self._telling:
+            notices, self._notices = self._notices, []
+            n_pages, self._unplaced_pages = self._unplaced_pages, 0
+        if n_pages:
+            notices.append(
+                Notice(
+                    "places_unknown",
+                    f"{n_pages} page{' has' if n_pages == 1 else 's have'} another number of rows "
+                    "from the embedding server than the processor here makes. They are found, and "
+                    "nothing is marked on them. Serve the model with the image size of its own "
+                    "processor (vLLM: --mm-processor-kwargs), then ingest them again with --force.",
+                )
+            )
+        return notices
 
     def close(self) -> None:
         self._server.close()
@@ -124,6 +158,8 @@ class RemoteEncoder:
         boxes, kinds = self._places(
             image_of(page), len(vectors), width=page.width_pt, height=page.height_pt
         )
+        if self._processor is not None and not (kinds == VectorKind.PATCH).any():
+            self._say_unplaced(page, len(vectors))
         return encoded_page(MultiVector(vectors, boxes, kinds))
 
     def _places(
@@ -137,6 +173,17 @@ class RemoteEncoder:
         return (
             np.zeros((n_rows, 4), np.float32),
             np.full(n_rows, VectorKind.SPECIAL, np.uint8),
+        )
+
+    def _say_unplaced(self, page: PageInput, n_rows: int) -> None:
+        with self._telling:
+            self._unplaced_pages += 1
+        _log.warning(
+            "page %d of %s: %d rows from the server, another number from the processor here; they "
+            "have no places",
+            page.ref.page_number,
+            page.ref.document_id,
+            n_rows,
         )
 
     def _has_same_rows(self, processor: LocalProcessor) -> bool:

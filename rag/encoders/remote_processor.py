@@ -15,8 +15,10 @@ from PIL import Image
 
 from rag.encoders.colpali_families import FAMILIES, Family, limit_patches
 from rag.encoders.encoded import without_markup
+from rag.encoders.library_reasons import library_reason
 from rag.encoders.local_files import find_file
 from rag.encoders.patch_layout import Kinds, patch_layout
+from rag.errors import ModelFailed
 from rag.geometry import FloatArray
 from rag.settings import EncoderSettings
 
@@ -69,6 +71,7 @@ def find_processor(settings: EncoderSettings) -> LocalProcessor | None:
 
     Raises:
         ConfigError: `encoder.max_patches` is set, and the family's number is fixed.
+        ModelFailed: `processor_failed`, files of it are here and do not load.
     """
     folder = _folder(settings)
     family = None if folder is None else _family(folder)
@@ -81,8 +84,17 @@ def find_processor(settings: EncoderSettings) -> LocalProcessor | None:
 
     try:
         processor = getattr(models, family.processor).from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError):  # only some of its files are here, as a cache may have it
-        return None
+    except Exception as error:
+        # Libraries for tokenizers and images share no base of their errors. Some of its files may
+        # be all that a cache has of it.
+        assert settings.model is not None
+        raise ModelFailed(
+            f"the processor of {settings.model} does not load: "
+            f"{library_reason(error, {folder: settings.model})}",
+            code="processor_failed",
+            next_step="Fetch the model again with `octavo models pull`, and set encoder.model to "
+            "its folder.",
+        ) from error
     if settings.max_patches is not None:
         limit_patches(family, processor, settings.max_patches)
     return LocalProcessor(family.name, processor)

@@ -12,6 +12,7 @@ from rag.encoders.self_test import QUERIES, pages
 from rag.errors import IndexMismatch, ModelFailed
 from rag.settings import Settings, load_settings
 from rag.testing import make_pdf
+from rag.types import Notice
 
 
 def _planted(seed: int = 0) -> EmbeddingServer:
@@ -65,6 +66,17 @@ def test_pages_from_a_server_are_found_and_it_is_said_how_it_was_checked(
         found = octavo.search("otters that sleep")
     assert found["encoder"] == "remote@tiny"
     assert len(found["hits"]) == 4
+
+
+def test_pages_that_lost_their_places_are_told_at_the_end_of_the_ingest(
+    tmp_path: Path, server: tuple[Switch, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "rag.encoders.remote.RemoteEncoder.take_notices",
+        lambda _: [Notice("places_unknown", "2 pages.")],
+    )
+    totals = _ingest(tmp_path, server[1])
+    assert [each["code"] for each in totals["warnings"]] == ["parity_not_checked", "places_unknown"]
 
 
 def test_another_model_behind_the_same_name_and_address_is_refused(

@@ -1,5 +1,6 @@
 """The remote encoder against a server that runs tiny checkpoints, in both shapes of answer."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,19 @@ def test_a_server_that_cuts_pages_otherwise_gets_no_places(
         (page,) = encoder.encode_pages(page_inputs()[:1])
         assert (page.patches.kinds == VectorKind.SPECIAL).all()
         encoder.close()
+
+
+def test_a_processor_whose_files_are_damaged_is_said(
+    pooling: Served, colqwen: tuple[Path, EngineModel], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(colqwen[0], tmp_path / "damaged")
+    (folder / "tokenizer.json").write_text("{")
+    encoder = _connected(pooling.url, model=str(folder))
+    encoder.close()
+    assert encoder.identity.settings["boxes"] == "none"
+    (notice,) = encoder.take_notices()
+    assert notice.code == "processor_failed"
+    assert "octavo models pull" in notice.message
 
 
 # --- against the weights here -------------------------------------------------------------------

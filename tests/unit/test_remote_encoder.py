@@ -3,10 +3,12 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 from servers import EmbeddingServer, Reply, Request, Served, planted, serving
 
@@ -17,7 +19,7 @@ from rag.encoders.self_test import QUERIES, page_inputs, pages
 from rag.errors import ConfigError, InputError, ModelFailed
 from rag.scoring.fingerprint import is_same_fingerprint
 from rag.settings import EncoderSettings, Settings
-from rag.types import VectorKind
+from rag.types import PageRef, RenderedPage, VectorKind
 
 DIM = 32
 
@@ -94,6 +96,76 @@ def test_without_the_processor_rows_have_no_place(served: Served) -> None:
     assert not page.patches.boxes.any()
     assert encoder.identity.settings["boxes"] == "none"
     encoder.close()
+
+
+class SquaresOnly:
+    """A processor that makes as many rows of a square as the planted server, else one more."""
+
+    def query_ids(self, text: str) -> list[int]:
+        return [QUERIES.index(text)]
+
+    def labels(self, token_ids: list[int]) -> tuple[str, ...]:
+        return tuple(map(str, token_ids))
+
+    def places(
+        self, image: Image.Image, *, width: float, height: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n_rows = 12 + (image.width != image.height)
+        boxes = np.tile(np.float32([0, 0, width, height]), (n_rows, 1))
+        return boxes, np.full(n_rows, VectorKind.PATCH, np.uint8)
+
+
+def _numbered(server: EmbeddingServer) -> EmbeddingServer:
+    """The same server, whose tokens are the numbers of the built-in questions."""
+    text = server.text
+    server.text = lambda said: text(said if isinstance(said, str) else QUERIES[said[0]])
+    return server
+
+
+def test_pages_that_lose_their_places_are_counted_logged_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rag.encoders.remote.find_processor", lambda _: SquaresOnly())
+    square = page_inputs()[0]
+    picture = RenderedPage(Image.new("RGB", (40, 60), "white"), 40, 60)
+    oblong = replace(square, ref=PageRef("report", 7), image=picture, width_pt=40, height_pt=60)
+    with serving(_numbered(_planted())) as running:
+        encoder = _connected(running.url)
+        assert encoder.identity.settings["boxes"] == "processor"
+        (placed,) = encoder.encode_pages([square])
+        assert (placed.patches.kinds == VectorKind.PATCH).all()
+        assert encoder.take_notices() == []
+        lost = encoder.encode_pages([oblong, square, oblong])[0]
+        encoder.close()
+    assert (lost.patches.kinds == VectorKind.SPECIAL).all()
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert "page 7 of report: 12 rows" in caplog.text
+    (notice,) = encoder.take_notices()
+    assert notice.code == "places_unknown"
+    assert notice.message.startswith("2 pages have another number of rows")
+    assert encoder.take_notices() == []
+
+
+def test_a_processor_that_does_not_load_is_told_apart_from_none_here(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, served: Served
+) -> None:
+    encoder = _connected(served.url, model="tiny")
+    encoder.close()
+    assert encoder.take_notices() == []
+
+    def broken(_: EncoderSettings) -> None:
+        raise ModelFailed("it is cut off", code="processor_failed", next_step="Fetch it again.")
+
+    monkeypatch.setattr("rag.encoders.remote.find_processor", broken)
+    encoder = _connected(served.url)
+    encoder.close()
+    (notice,) = encoder.take_notices()
+    assert notice.code == "processor_failed"
+    assert notice.message == "Rows have no places: it is cut off. Fetch it again."
+    assert notice.message in caplog.text
+    settings = Settings(encoder=EncoderSettings(name="remote", url=served.url))
+    (check,) = [each for each in examine(settings)["checks"] if each["name"] == "encoder server"]
+    assert "it is cut off" in check["detail"]
 
 
 def test_one_vector_a_page_from_an_embeddings_server() -> None:
