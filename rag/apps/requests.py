@@ -32,8 +32,9 @@ _ASKED_OF = "asked_of"
 
 
 def request_params(method: str, params: Json, settings: Settings) -> Json:
-    """What is sent to the owner: with the encoder that the asking process is set to."""
-    if method not in _ASK_THE_ENCODER:
+    """What is sent to the owner: with the encoder, where the asking process was told of one."""
+    told = settings.encoder.model_fields_set & {"name", "model", "url"}
+    if method not in _ASK_THE_ENCODER or not told:
         return params
     return {**params, _ASKED_OF: _encoder_asked_for(settings.encoder)}
 

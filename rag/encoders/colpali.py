@@ -49,6 +49,7 @@ from rag.types import MultiVector, PageRef, RenderedPage
 # Processors refuse longer shapes than 1 to 200; cells are fractions of the page however it is
 # stretched, so a longer page is made wider.
 _MOST_ASPECT = 150
+_BATCHES_AT_LEAST = 4
 # Rows leave a model with unit length; bfloat16 rounds that by less than this.
 _LENGTH_TOLERANCE = 0.05
 
@@ -155,7 +156,8 @@ class ColPaliEncoder:
             rows = in_batches(
                 [pages[place] for place in places],
                 self._rows_of,
-                size=self._batch_size,
+                # Several batches of what was handed in: one is prepared while the last is run.
+                size=min(self._batch_size, -(-len(places) // _BATCHES_AT_LEAST)),
                 prepare=self._prepared,
                 smaller=self._use_smaller,
             )

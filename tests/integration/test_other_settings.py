@@ -44,9 +44,17 @@ def test_another_encoder_is_refused_and_both_are_named(tmp_path, asked):
     assert asked["name"] in refused.value.message
 
 
+def test_who_names_no_encoder_is_answered_by_the_owners(tmp_path):
+    handle = answer_request(Recorder(settings(tmp_path, name="colpali", model="acme/one")))
+    assert handle("search", request_params("search", {}, settings(tmp_path))) == {}
+    words = settings(tmp_path, name="words")
+    with pytest.raises(IndexMismatch, match="words was asked for"):
+        handle("search", request_params("search", {}, words))
+
+
 def test_the_same_encoder_and_what_needs_none_are_answered(tmp_path):
     handle = answer_request(Recorder(settings(tmp_path)))
-    sent = request_params("search", {"query": "q"}, settings(tmp_path))
+    sent = request_params("search", {"query": "q"}, settings(tmp_path, name="words"))
     assert handle("search", sent) == {"query": "q"}
     other = settings(tmp_path, name="colpali", model="acme/one")
     assert handle("status", request_params("status", {}, other)) == {}

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from rag.encoders import colpali
 from rag.encoders.checkpoint import find_checkpoint
 from rag.encoders.colpali import ColPaliEncoder
 from rag.encoders.colpali_families import FAMILIES, family_of
@@ -414,6 +415,7 @@ def limited(loaded, monkeypatch):
             lambda self, *args, **kwargs: forward(self, *args, **kwargs),
         )
         monkeypatch.setattr(encoder, "_batch_size", 4)
+        monkeypatch.setattr(colpali, "_BATCHES_AT_LEAST", 1)
         return encoder, forward
 
     return limit

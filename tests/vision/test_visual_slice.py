@@ -77,7 +77,8 @@ def test_every_page_is_indexed_blank_or_failed(visual):
 
 def test_a_dataset_is_measured(visual, tmp_path):
     pytest.importorskip("ir_measures", reason="needs octavo[eval]")
-    told = visual.octavo("eval", "run", str(visual.dataset), "--limit", "3", "--out", str(tmp_path))
+    where = ("--out", str(tmp_path), "--history", str(tmp_path / "history"))
+    told = visual.octavo("eval", "run", str(visual.dataset), "--limit", "3", *where)
     assert told["n_questions"] == 3
     assert told["refused"] == {}
     assert all(0 <= value <= 1 for value in told["measures"].values())
