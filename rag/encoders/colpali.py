@@ -6,9 +6,8 @@ pages it is encoded with.
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,6 +28,7 @@ from rag.encoders.encoded import (
     require_question,
     without_markup,
 )
+from rag.encoders.page_images import grouped, shaped
 from rag.encoders.patch_layout import patch_layout
 from rag.encoders.self_test import prove
 from rag.encoders.torch_runtime import (
@@ -36,6 +36,7 @@ from rag.encoders.torch_runtime import (
     choose_device,
     choose_dtype,
     first_batch_size,
+    free_gpu_memory,
     in_batches,
 )
 from rag.encoders.torchvision_guard import ensure_torchvision
@@ -46,9 +47,6 @@ from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageInput
 from rag.settings import EncoderSettings
 from rag.types import MultiVector, PageRef, RenderedPage
 
-# Processors refuse longer shapes than 1 to 200; cells are fractions of the page however it is
-# stretched, so a longer page is made wider.
-_MOST_ASPECT = 150
 _BATCHES_AT_LEAST = 4
 # Rows leave a model with unit length; bfloat16 rounds that by less than this.
 _LENGTH_TOLERANCE = 0.05
@@ -146,13 +144,12 @@ class ColPaliEncoder:
     def close(self) -> None:
         # The weights go with the last reference to them; a GPU keeps the memory for its next user.
         self._model = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     # --- pages ----------------------------------------------------------------------------------
     def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
         encoded: dict[int, EncodedPage] = {}
-        for places in self._grouped(pages):
+        for places in grouped(pages, mixes_sizes=self._family.mixes_sizes):
             rows = in_batches(
                 [pages[place] for place in places],
                 self._rows_of,
@@ -165,20 +162,8 @@ class ColPaliEncoder:
                 encoded[place] = encoded_page(MultiVector(vectors, boxes, kinds))
         return [encoded[place] for place in range(len(pages))]
 
-    def _grouped(self, pages: Sequence[PageInput]) -> Iterator[list[int]]:
-        """Places of pages that may share a batch; equal sizes beside each other, to pad little."""
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for place, page in enumerate(pages):
-            by_size.setdefault(image_of(page).size, []).append(place)
-        sizes = sorted(by_size)
-        if self._family.mixes_sizes:
-            sizes.sort(key=lambda size: size[0] / size[1])
-            yield [place for size in sizes for place in by_size[size]]
-        else:
-            yield from (by_size[size] for size in sizes)
-
     def _prepared(self, pages: Sequence[PageInput]) -> _Prepared:
-        images = [_shaped(image_of(page)) for page in pages]
+        images = [shaped(image_of(page)) for page in pages]
         with self._processing:
             inputs = self._processor.process_images(images)
             layouts = tuple(
@@ -320,14 +305,6 @@ def _positions(config: Any) -> int:
 
 
 # --- one page -----------------------------------------------------------------------------------
-def _shaped(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    least = math.ceil(max(width, height) / _MOST_ASPECT)
-    if min(width, height) >= least:
-        return image
-    return image.resize((max(width, least), max(height, least)))
-
-
 def _of_one(inputs: Mapping[str, Any], place: int) -> dict[str, Any]:
     names = ("input_ids", "attention_mask", "image_grid_thw")
     return {name: inputs[name][place : place + 1] for name in names if name in inputs}

@@ -10,6 +10,7 @@ from math import isqrt
 from typing import Any
 
 from rag.encoders.checkpoint import Checkpoint
+from rag.encoders.page_images import limit_cells
 from rag.errors import ConfigError
 
 
@@ -57,7 +58,7 @@ def family_of(checkpoint: Checkpoint) -> Family:
 
 
 def limit_patches(family: Family, processor: Any, max_patches: int) -> None:
-    """Let the processor make at most so many visual tokens of a page.
+    """Let the processor make at most so many visual tokens of a page; never more than it would.
 
     Raises:
         ConfigError: the family's number is fixed, or cannot be that small.
@@ -72,11 +73,7 @@ def limit_patches(family: Family, processor: Any, max_patches: int) -> None:
 
 
 def _limit_cells(processor: Any, max_patches: int) -> None:
-    """Fewer pixels: the picture keeps its shape, and each cell its size in pixels."""
-    images = processor.image_processor
-    cell_px = int(images.patch_size) * int(images.merge_size)
-    images.size["longest_edge"] = max_patches * cell_px**2
-    images.size["shortest_edge"] = min(images.size["shortest_edge"], images.size["longest_edge"])
+    limit_cells(processor, most=max_patches)
 
 
 def _limit_tiles(processor: Any, max_patches: int) -> None:

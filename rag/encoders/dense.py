@@ -5,17 +5,18 @@ The row stands for the whole page: its box is the page, and so is its heat map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
 from rag.encoders.checkpoint import find_checkpoint
 from rag.encoders.dense_adapters import DenseAdapter, load_adapter
 from rag.encoders.dense_families import family_of
+from rag.encoders.encoded import encoded_page, encoded_query, image_of, require_question
+from rag.encoders.page_images import grouped
 from rag.encoders.self_test import prove
-from rag.encoders.torch_runtime import first_batch_size, in_batches
+from rag.encoders.torch_runtime import first_batch_size, free_gpu_memory, in_batches
 from rag.errors import ConfigError, InputError, ModelFailed
 from rag.geometry import FloatArray
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageInput
@@ -85,15 +86,14 @@ class DenseEncoder:
 
     def close(self) -> None:
         self._adapter.close()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     # --- pages ----------------------------------------------------------------------------------
     def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
         encoded: dict[int, EncodedPage] = {}
-        for places in self._grouped(pages):
+        for places in grouped(pages, mixes_sizes=self._adapter.mixes_sizes):
             rows = in_batches(
-                [_image_of(pages[place]) for place in places],
+                [image_of(pages[place]) for place in places],
                 lambda inputs: list(self._adapter.vectors(inputs)),
                 size=self._batch_size,
                 prepare=self._adapter.prepare_images,
@@ -102,19 +102,8 @@ class DenseEncoder:
             for place, row in zip(places, rows, strict=True):
                 page = pages[place]
                 vector = self._unit(row, f"page {page.ref.page_number}")
-                encoded[place] = _encoded_page(vector, page.width_pt, page.height_pt)
+                encoded[place] = encoded_page(_one_row(vector, page.width_pt, page.height_pt))
         return [encoded[place] for place in range(len(pages))]
-
-    def _grouped(self, pages: Sequence[PageInput]) -> Iterator[list[int]]:
-        """Places of pages that may share a batch; equal shapes beside each other, to pad little."""
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for place, page in enumerate(pages):
-            by_size.setdefault(_image_of(page).size, []).append(place)
-        sizes = sorted(by_size, key=lambda size: size[0] / size[1])
-        if self._adapter.mixes_sizes:
-            yield [place for size in sizes for place in by_size[size]]
-        else:
-            yield from (by_size[size] for size in sizes)
 
     def _use_smaller(self, size: int) -> None:
         self._batch_size = min(self._batch_size, size)
@@ -122,10 +111,7 @@ class DenseEncoder:
     # --- questions ------------------------------------------------------------------------------
     def encode_query(self, text: str, *, image: Image.Image | None = None) -> EncodedQuery:
         text = text.strip()
-        if not text and image is None:
-            raise InputError(
-                "the question is empty", code="empty_query", next_step="Ask in words or by image."
-            )
+        require_question(text, image)
         [row] = in_batches([(text, image)], lambda asked: [self._asked(*asked[0])], size=1)
         if row is None:
             raise InputError(
@@ -136,10 +122,9 @@ class DenseEncoder:
             )
         vector = self._unit(row, "the question")
         if image is None:
-            return EncodedQuery(MultiVector(vector[None]), vector, (text,))
-        whole = np.array([[0, 0, image.width, image.height]], np.float32)
-        tokens = MultiVector(vector[None], whole, np.array([VectorKind.PATCH], np.uint8))
-        return EncodedQuery(tokens, vector, (f"image + {text}" if text else "image",))
+            return encoded_query(MultiVector(vector[None]), (text,))
+        tokens = _one_row(vector, image.width, image.height)
+        return encoded_query(tokens, (f"image + {text}" if text else "image",))
 
     def _asked(self, text: str, image: Image.Image | None) -> FloatArray | None:
         if image is None:
@@ -184,19 +169,7 @@ def _kept_dim(wanted: int | None, whole: int, name: str) -> int:
     return kept
 
 
-def _image_of(page: PageInput) -> Image.Image:
-    assert page.image is not None, "wants_image"
-    return page.image.image
-
-
-def _encoded_page(vector: FloatArray, width_pt: float, height_pt: float) -> EncodedPage:
-    return EncodedPage(
-        patches=MultiVector(
-            vector[None],
-            np.array([[0, 0, width_pt, height_pt]], np.float32),
-            np.array([VectorKind.PATCH], np.uint8),
-        ),
-        patch_words=None,
-        dense=vector[None],
-        headings=MultiVector(np.zeros((0, len(vector)), np.float32), np.zeros((0, 4), np.float32)),
-    )
+def _one_row(vector: FloatArray, width: float, height: float) -> MultiVector:
+    """The row that stands for all of a page or an image."""
+    whole = np.array([[0, 0, width, height]], np.float32)
+    return MultiVector(vector[None], whole, np.array([VectorKind.PATCH], np.uint8))

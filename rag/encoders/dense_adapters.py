@@ -5,7 +5,6 @@ An adapter makes inputs of images and questions, and vectors of inputs; it decid
 
 from __future__ import annotations
 
-import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,11 @@ from PIL import Image
 
 from rag.encoders.checkpoint import Checkpoint
 from rag.encoders.dense_families import DenseFamily
+from rag.encoders.page_images import rgb
 from rag.encoders.torch_runtime import choose_attention, choose_device, choose_dtype
 from rag.errors import ConfigError, InputError
 from rag.geometry import FloatArray
 from rag.settings import EncoderSettings
-
-# Processors of images in patches refuse longer shapes than 1 to 200.
-_MOST_ASPECT = 150
 
 
 class DenseAdapter(ABC):
@@ -172,41 +169,6 @@ def not_taken(setting: str, family: str) -> ConfigError:
 
 
 # --- what several families need -----------------------------------------------------------------
-def rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def shaped(image: Image.Image) -> Image.Image:
-    """Made wider or higher where it is a strip that processors refuse."""
-    width, height = image.size
-    least = math.ceil(max(width, height) / _MOST_ASPECT)
-    if min(width, height) >= least:
-        return image
-    return image.resize((max(width, least), max(height, least)))
-
-
-def limit_cells(processor: Any, *, least: int | None, most: int) -> int:
-    """Let a processor of the Qwen kind make so many visual tokens of a page; pixels at most.
-
-    It keeps its own limits where they are tighter.
-    """
-    images = processor.image_processor
-    cell = (int(images.patch_size) * int(images.merge_size)) ** 2
-    largest = min(int(images.size["longest_edge"]), most * cell)
-    smallest = int(images.size["shortest_edge"]) if least is None else least * cell
-    images.size["longest_edge"] = largest
-    images.size["shortest_edge"] = min(smallest, largest)
-    return largest
-
-
-def plain(text: str, tokenizer: Any) -> str:
-    """Markup of a model's own input, written by a user, is text like any other."""
-    for token in tokenizer.get_added_vocab():
-        if token.strip() and token in text:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
-
-
 def require_short(n_tokens: int, most: int) -> None:
     """Raises InputError `query_too_long`: what is cut off a question is answered by nobody."""
     if n_tokens > most:

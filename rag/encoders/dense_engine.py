@@ -13,12 +13,11 @@ from rag.encoders.checkpoint import Checkpoint, load_errors, require_loaded
 from rag.encoders.dense_adapters import (
     DenseAdapter,
     LoadingPlan,
-    limit_cells,
     not_taken,
-    plain,
     require_short,
-    shaped,
 )
+from rag.encoders.encoded import without_markup
+from rag.encoders.page_images import limit_cells, shaped
 from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.settings import EncoderSettings
 
@@ -89,13 +88,13 @@ class EngineModel(DenseAdapter):
             adapter = cls(model.to(plan.device).eval(), processor, family)
         if family.startswith("BiQwen"):
             most = settings.max_patches or 2**31
-            adapter.max_pixels = limit_cells(processor, least=None, most=most)
+            adapter.max_pixels = limit_cells(processor, most=most)
         elif settings.max_patches is not None:
             raise not_taken("max_patches", family)
         return adapter
 
     def _of_texts(self, texts: Sequence[str]) -> Any:
-        texts = [plain(text, self._processor.tokenizer) for text in texts]
+        texts = [without_markup(text, self._processor.tokenizer) for text in texts]
         bare = self._family in _BARE_QUESTIONS
         asked = self._processor.process_texts if bare else self._processor.process_queries
         inputs = asked(texts)

@@ -19,11 +19,10 @@ from rag.encoders.checkpoint import Checkpoint, load_errors, require_loaded
 from rag.encoders.dense_adapters import (
     DenseAdapter,
     LoadingPlan,
-    limit_cells,
-    plain,
     require_short,
-    shaped,
 )
+from rag.encoders.encoded import without_markup
+from rag.encoders.page_images import limit_cells, shaped
 from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.errors import ConfigError
 from rag.settings import EncoderSettings
@@ -183,7 +182,7 @@ class PromptedModel(DenseAdapter):
         images = [_BLANK] * len(texts) if self._prompt.shows_blank else []
         prompts = [
             self.prompt_of(
-                plain(text, self._processor.tokenizer),
+                without_markup(text, self._processor.tokenizer),
                 has_image=self._prompt.shows_blank,
                 instruction=self.instruction,
             )
@@ -199,7 +198,7 @@ class PromptedModel(DenseAdapter):
         return self._inputs([prompt] * len(images), [shaped(image) for image in images])
 
     def _of_mixed(self, text: str, image: Image.Image) -> Any:
-        text = plain(text, self._processor.tokenizer)
+        text = without_markup(text, self._processor.tokenizer)
         prompt = self.prompt_of(text, has_image=True, instruction=self.instruction)
         return self._inputs([prompt], [shaped(image)])
 

@@ -31,7 +31,7 @@ class SentenceModel(DenseAdapter):
         if importlib.util.find_spec("sentence_transformers") is None:
             raise ConfigError(
                 f"{checkpoint.name} is a folder of sentence-transformers, which is not installed",
-                next_step="Install it with pip install 'octavo[dense]'.",
+                next_step="Run `pip install sentence-transformers`.",
             )
         ensure_torchvision()
         from sentence_transformers import SentenceTransformer

@@ -47,7 +47,8 @@ class TwoTowers(DenseAdapter):
         if settings.max_patches is not None:
             if family != "SigLIP2":
                 raise not_taken("max_patches", family)
-            processor.image_processor.max_num_patches = settings.max_patches
+            images = processor.image_processor
+            images.max_num_patches = min(images.max_num_patches, settings.max_patches)
         with load_errors(checkpoint):
             return cls(model.to(plan.device).eval(), processor, family)
 

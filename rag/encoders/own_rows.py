@@ -16,11 +16,13 @@ import torch
 from PIL import Image
 
 from rag.encoders.checkpoint import find_checkpoint
-from rag.encoders.dense_adapters import LoadingPlan, rgb
+from rag.encoders.dense_adapters import LoadingPlan
 from rag.encoders.dense_families import own_code
 from rag.encoders.dense_remote_code import asked, load_own_code
+from rag.encoders.encoded import encoded_page, encoded_query, image_of, require_question
+from rag.encoders.page_images import rgb
 from rag.encoders.self_test import QUERIES, prove
-from rag.encoders.torch_runtime import in_batches
+from rag.encoders.torch_runtime import free_gpu_memory, in_batches
 from rag.errors import ConfigError, InputError, ModelFailed
 from rag.geometry import FloatArray
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageInput
@@ -75,35 +77,24 @@ class OwnRowsEncoder:
 
     def close(self) -> None:
         self._model = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     def encode_pages(self, pages: Sequence[PageInput]) -> list[EncodedPage]:
         # One at a time: nobody here knows which rows of a batch its code fills up.
         return [self._encoded(page) for page in pages]
 
     def _encoded(self, page: PageInput) -> EncodedPage:
-        assert page.image is not None, "wants_image"
-        image = rgb(page.image.image)
+        image = rgb(image_of(page))
         [rows] = in_batches(
             [image],
             lambda batch: [self._rows(self._model.encode_image, batch[0], self._for_image)],
             size=1,
         )
-        dim = self._identity.dim
-        return EncodedPage(
-            patches=_placeless(rows),
-            patch_words=None,
-            dense=_unit_mean(rows)[None],
-            headings=MultiVector(np.zeros((0, dim), np.float32), np.zeros((0, 4), np.float32)),
-        )
+        return encoded_page(_placeless(rows))
 
     def encode_query(self, text: str, *, image: Image.Image | None = None) -> EncodedQuery:
         text = text.strip()
-        if not text and image is None:
-            raise InputError(
-                "the question is empty", code="empty_query", next_step="Ask in words or by image."
-            )
+        require_question(text, image)
         if text and image is not None:
             raise InputError(
                 f"{self._identity.settings['model']} reads words or an image as a question, not "
@@ -113,9 +104,9 @@ class OwnRowsEncoder:
             )
         if image is not None:
             rows = self._rows(self._model.encode_image, rgb(image), self._for_image)
-            return EncodedQuery(_placeless(rows), _unit_mean(rows))
+            return encoded_query(_placeless(rows))
         rows = self._rows(self._model.encode_text, text, self._for_text)
-        return EncodedQuery(MultiVector(rows), _unit_mean(rows))
+        return encoded_query(MultiVector(rows))
 
     def _rows(self, encode: Any, item: Any, options: dict[str, str]) -> FloatArray:
         """(n, dim) unit rows. Raises ModelFailed `bad_vectors`."""
@@ -138,11 +129,3 @@ def _placeless(rows: FloatArray) -> MultiVector:
     n = len(rows)
     kinds = np.full(n, VectorKind.SPECIAL, np.uint8)
     return MultiVector(rows, np.zeros((n, 4), np.float32), kinds)
-
-
-def _unit_mean(rows: FloatArray) -> FloatArray:
-    """(dim,); the first row where opposite rows leave nothing."""
-    mean = rows.mean(axis=0, dtype=np.float64)
-    length = np.linalg.norm(mean)
-    unit: FloatArray = (rows[0] if length < 1e-6 else mean / length).astype(np.float32)
-    return unit

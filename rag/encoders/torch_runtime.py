@@ -148,9 +148,14 @@ def _encoded(
             raise_if_lost(error)
             raise
     # Outside of the handler: the error's traceback holds the tensors that did not fit.
+    free_gpu_memory()
+    return None
+
+
+def free_gpu_memory() -> None:
+    """What no tensor uses goes back to the device, for whoever comes next."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return None
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -597,7 +597,7 @@ def test_without_the_library_its_folder_says_what_to_install(sentence_folder, mo
     )
     with pytest.raises(ConfigError) as refused:
         DenseEncoder.load(settings_of(sentence_folder))
-    assert "octavo[dense]" in refused.value.next_step
+    assert "pip install sentence-transformers" in refused.value.next_step
 
 
 def test_with_the_library_its_folder_is_read_whole(sentence_folder, loaded, tmp_path):
