@@ -1,6 +1,8 @@
 """What several kinds of tests share."""
 
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,3 +21,19 @@ def devset() -> Path:
     if not folder.is_dir():
         pytest.skip("no development collections beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Of a family, the folder of its tiny trained checkpoint, made when a test first asks for it;
+    shared, so not to be written to.
+    """
+    from rag.testing.checkpoints import make_checkpoint  # wanted by few
+
+    folder = tmp_path_factory.mktemp("tiny")
+
+    @cache
+    def made(family: str) -> Path:
+        return make_checkpoint(family, folder / family)
+
+    return made

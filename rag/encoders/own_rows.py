@@ -84,13 +84,7 @@ class OwnRowsEncoder:
         return [self._encoded(page) for page in pages]
 
     def _encoded(self, page: PageInput) -> EncodedPage:
-        image = rgb(image_of(page))
-        [rows] = in_batches(
-            [image],
-            lambda batch: [self._rows(self._model.encode_image, batch[0], self._for_image)],
-            size=1,
-        )
-        return encoded_page(_placeless(rows))
+        return encoded_page(_placeless(self._image_rows(image_of(page))))
 
     def encode_query(self, text: str, *, image: Image.Image | None = None) -> EncodedQuery:
         text = text.strip()
@@ -103,10 +97,21 @@ class OwnRowsEncoder:
                 next_step="Ask by one of them, or join two questions by arithmetic.",
             )
         if image is not None:
-            rows = self._rows(self._model.encode_image, rgb(image), self._for_image)
-            return encoded_query(_placeless(rows))
-        rows = self._rows(self._model.encode_text, text, self._for_text)
+            return encoded_query(_placeless(self._image_rows(image)))
+        [rows] = in_batches(
+            [text],
+            lambda batch: [self._rows(self._model.encode_text, batch[0], self._for_text)],
+            size=1,
+        )
         return encoded_query(MultiVector(rows))
+
+    def _image_rows(self, image: Image.Image) -> FloatArray:
+        [rows] = in_batches(
+            [rgb(image)],
+            lambda batch: [self._rows(self._model.encode_image, batch[0], self._for_image)],
+            size=1,
+        )
+        return rows
 
     def _rows(self, encode: Any, item: Any, options: dict[str, str]) -> FloatArray:
         """(n, dim) unit rows. Raises ModelFailed `bad_vectors`."""

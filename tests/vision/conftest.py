@@ -1,27 +1,12 @@
-"""Tiny trained checkpoints, each made once a session, when a test first asks for it."""
+"""What tests through the command line and the service share that load a vision model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from rag.testing.checkpoints import make_checkpoint
 from rag.wiring import load_encoder_here
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Of a family, the folder of its trained checkpoint; shared, so not to be written to."""
-    folder = tmp_path_factory.mktemp("tiny")
-
-    @cache
-    def made(family: str) -> Path:
-        return make_checkpoint(family, folder / family)
-
-    return made
 
 
 @pytest.fixture(scope="module")
