@@ -74,7 +74,10 @@ class EncoderSettings(Section):
         None, ge=1, le=1024, description="Pages a forward pass; None finds what fits the memory."
     )
     max_patches: int | None = Field(
-        None, ge=16, le=16384, description="Visual tokens of a page at most, where a model allows."
+        None,
+        ge=16,
+        le=16384,
+        description="Visual tokens of a page at most, where a model allows; its own limit holds too.",
     )
     dim: int | None = Field(
         None, ge=16, le=8192, description="For dense: keep this many dimensions (MRL); None all."

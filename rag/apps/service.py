@@ -315,9 +315,11 @@ class Service:
         on_event: OnEvent = lambda _: None,
     ) -> Json:
         """The collection encoded again with the settings of another engine, then switched."""
-        return migrate(
+        totals = migrate(
             self._engine, to, self._principal, collection, password=password, on_event=on_event
         )
+        notices = [notice.as_dict() for notice in to.take_encoder_notices()]
+        return {**totals, "warnings": [*totals["warnings"], *notices]}
 
     def abandon_migration(self, *, collection: str) -> Json:
         """Forget what a migration that was not finished has made."""

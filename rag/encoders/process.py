@@ -185,6 +185,8 @@ class _Worker:
         self._identity = loaded.identity
         self._child = child
         self._crash = None
+        if self._is_closed:  # meanwhile, when there was no child to end
+            child.end()
         return loaded
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ from rag.apps.connection import Connection
 from rag.errors import IndexMismatch, InputError
 from rag.settings import load_settings
 from rag.testing import make_pdf
+from rag.types import Notice
+from rag.wiring import Engine
 
 OCTAVO = Path(sys.executable).with_name("octavo")
 POOLED = {"pooling": {"method": "runs", "factor": 2}}
@@ -216,3 +218,9 @@ def test_a_search_in_flight_at_the_switch_ends_as_it_began(folder):
         for thread in threads:
             thread.join()
     assert set(outcomes) == {"herons.pdf", "refused"}
+
+
+def test_what_the_new_encoder_has_to_tell_is_told(folder, monkeypatch):
+    told = [Notice("places_unknown", "Some pages have no boxes.")]
+    monkeypatch.setattr(Engine, "take_encoder_notices", lambda _engine: told)
+    assert migrate(folder)["warnings"] == [told[0].as_dict()]

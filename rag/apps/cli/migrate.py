@@ -70,6 +70,7 @@ def migrate(
         output.emit(result)
     else:
         report.migrated(result)
+        output.warnings(result["warnings"])
     return exit_codes.DONE if result["switched"] else exit_codes.FAILED
 
 
