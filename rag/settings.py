@@ -77,7 +77,7 @@ class EncoderSettings(Section):
         None,
         ge=16,
         le=16384,
-        description="Visual tokens of a page at most, where a model allows; its own limit holds too.",
+        description="Visual tokens of a page at most; a limit of the model's own holds too.",
     )
     dim: int | None = Field(
         None, ge=16, le=8192, description="For dense: keep this many dimensions (MRL); None all."
