@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rag.apps.query_image import image_from_base64
+from PIL import Image
+
 from rag.errors import InputError
 from rag.geometry import Box
 from rag.page_region import PageRegion
@@ -23,7 +24,7 @@ def query_asked(
     reader: CollectionReader,
     text: str,
     *,
-    image: str | None = None,
+    image: Image.Image | None = None,
     like: Sequence[Any] | None = None,
     towards: str = "",
     away_from: str = "",
@@ -34,18 +35,18 @@ def query_asked(
     Args:
         reader: knows the documents of `like`.
         text: words.
-        image: a file in base64.
+        image: decoded, which comes first: a bad one should not wait for a model.
         like: document, page number, and a box in page points or None.
         towards: words.
         away_from: words.
         strength: see `Query`.
 
     Raises:
-        InputError: `bad_image`, `bad_region`, and as `Query` and `resolve_document` raise it.
+        InputError: `bad_region`, and as `Query` and `resolve_document` raise it.
     """
     return Query(
         spoken(text),
-        image=None if image is None else image_from_base64(image),
+        image=image,
         like=None if like is None else _region(reader, *like),
         towards=spoken(towards),
         away_from=spoken(away_from),

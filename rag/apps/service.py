@@ -17,6 +17,7 @@ from ingestion.source import discover
 from rag.apps.asked import beyond_text, query_asked, spoken
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
 from rag.apps.page_drawing import as_png_base64
+from rag.apps.query_image import image_from_base64
 from rag.ask import AskResult
 from rag.errors import InputError
 from rag.filters import Filter
@@ -70,11 +71,12 @@ class Service:
         page number.
         """
         start = time.perf_counter()
+        picture = None if image is None else image_from_base64(image)
         reader = self._engine.reader(self._principal, collection)
         asked = query_asked(
             reader,
             query,
-            image=image,
+            image=picture,
             like=like,
             towards=towards,
             away_from=away_from,
@@ -209,7 +211,7 @@ class Service:
             asked = query_asked(
                 reader,
                 query or "",
-                image=image,
+                image=None if image is None else image_from_base64(image),
                 like=like,
                 towards=towards,
                 away_from=away_from,
