@@ -39,6 +39,12 @@ def image_as_base64(image: Path | str | Image.Image) -> str:
     else:
         path = Path(image)
         name = path.name or str(path)
+        if path.exists() and not path.is_file():  # reading a pipe would wait for its writer
+            raise InputError(
+                f"cannot read the image {str(image)!r}: not a file",
+                code="bad_image",
+                next_step="Give an image file.",
+            )
         try:
             with path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)

@@ -262,7 +262,10 @@ def _base_of(name: str, folder: Path, adapter: Json, *, fetch: bool) -> Checkpoi
 
 
 def _is_path(model: str) -> bool:
-    """An id on the hub is OWNER/NAME, or NAME alone."""
+    """An id on the hub is OWNER/NAME, or NAME alone; below a folder that is here it is a path."""
+    path = Path(model)
+    if path.is_file() or (path.parent != Path() and path.parent.is_dir()):
+        return True
     return model.startswith((".", "~", "/")) or model.count("/") > 1 or "\\" in model
 
 

@@ -7,6 +7,7 @@ from rag.types import Json
 
 # Of an encoder whose weights nobody here can read: measured, so the same only within a tolerance.
 _MEASURED = "encoder.fingerprint"
+_ENCODER, _MODEL = "encoder", "encoder.model"
 
 
 def is_same_identity(held: Json, asked: Json) -> bool:
@@ -20,11 +21,20 @@ def differing_keys(held: Json, asked: Json) -> list[str]:
 
 
 def difference(held: Json, asked: Json) -> str:
-    """As in "holds dim 128, but the settings ask for dim 320"."""
+    """As in "holds dim 128, but the settings ask for dim 320".
+
+    Of two encoders the names are enough: their settings differ because they do.
+    """
     keys = differing_keys(held, asked)
-    one = "; ".join(f"{key} {_shown(key, held.get(key))}" for key in keys)
-    other = "; ".join(f"{key} {_shown(key, asked.get(key))}" for key in keys)
-    return f"holds {one}, but the settings ask for {other}"
+    if _ENCODER in keys:
+        keys = [key for key in keys if key in (_ENCODER, _MODEL)]
+    return f"holds {_listed(keys, held)}, but the settings ask for {_listed(keys, asked)}"
+
+
+def _listed(keys: list[str], identity: Json) -> str:
+    several = len(keys) > 1
+    shown = [key for key in keys if not several or identity.get(key) is not None]
+    return "; ".join(f"{key} {_shown(key, identity.get(key))}" for key in shown or keys)
 
 
 def _shown(key: str, value: object) -> str:

@@ -75,8 +75,8 @@ class Manifest(ManifestReplacing):
             elif not is_same_identity(held, asked):
                 raise IndexMismatch(
                     f"collection {name!r} {difference(held, asked)}",
-                    next_step="Ingest into a new collection, or restore the encoder and settings "
-                    "it was made with.",
+                    next_step="Name what it was made with (--encoder, --config), change it with "
+                    "`octavo migrate`, or ingest into a new collection.",
                 )
 
     # --- versions -------------------------------------------------------------------------------

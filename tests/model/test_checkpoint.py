@@ -270,3 +270,13 @@ def test_no_path_of_the_hub_s_cache_or_of_an_adapter_s_base_is_said(folder, cach
             raise ValueError(f"cannot read {path}")
         assert str(tmp_path) not in failed.value.message
         assert path.name in failed.value.message
+
+
+def test_a_name_below_a_folder_that_is_here_is_a_path_and_no_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "file").write_text("")
+    for name in ("models/nothere", "models/file"):
+        with pytest.raises(ConfigError, match="there is no folder") as refused:
+            find_checkpoint(EncoderSettings(name="colpali", model=name))
+        assert refused.value.code == "no_model"

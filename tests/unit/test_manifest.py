@@ -405,3 +405,14 @@ def test_a_manifest_of_the_first_schema_is_brought_up_to_date(tmp_path):
         found = opened.texts(version.version_id, [1])[1]
         assert found.text.words == TEXT.words
         assert found.vector_boxes is None
+
+
+def test_two_encoders_are_told_apart_by_name_and_the_way_out_is_said(manifest):
+    manifest.ensure_collection("seen", {"encoder": "colpali@1", "encoder.model": "m", "dim": 1})
+    with pytest.raises(IndexMismatch) as refused:
+        manifest.ensure_collection("seen", {"encoder": "words@2", "encoder.window": 9, "dim": 2})
+    assert refused.value.message == (
+        "collection 'seen' holds encoder 'colpali@1'; encoder.model 'm', "
+        "but the settings ask for encoder 'words@2'"
+    )
+    assert "octavo migrate" in refused.value.next_step

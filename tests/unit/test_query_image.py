@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -150,3 +151,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         with pytest.raises(InputError, match="cannot read the image") as raised:
             image_as_base64(path)
         assert raised.value.code == "bad_image"
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match="not a file") as refused:
+        image_as_base64(tmp_path / "pipe.png")
+    assert refused.value.code == "bad_image"
