@@ -62,7 +62,8 @@ def test_stages_work_at_the_same_time_and_it_is_told_how_long() -> None:
     slow = {name: noting(name, 0.05) for name in ("first", "second", "last")}
     with pipeline(items(10), **slow) as through:
         list(through)
-    assert time.monotonic() - start < 0.05 * 10 * 2, "three stages one after the other take 1.5 s"
+    wall_s = time.monotonic() - start
+    assert wall_s < sum(through.busy_s.values()), "one after the other they take all of it"
     assert all(busy_s >= 0.5 for busy_s in through.busy_s.values())
 
 
