@@ -40,7 +40,7 @@ class Filling:
     Attributes:
         texts: words by page number, of all pages stored.
         crowded: pages with more words than vectors.
-        n_done: pages that are durable.
+        n_done: pages that are durable and told.
         error: why the document fails; what is still on its way is dropped.
         has_ended: its event was told.
     """
@@ -55,7 +55,9 @@ class Filling:
     error: InputError | BackendError | None = None
     has_ended: threading.Event = field(default_factory=threading.Event)
 
-    def tell(self) -> None:
+    def tell(self, n_more: int = 0) -> None:
+        """Call it as pieces come out, by one thread: the stages are ahead of what is told."""
+        self.n_done += n_more
         self.progress(self.incoming.source, self.n_done, self.info.n_pages)
 
 
@@ -194,7 +196,6 @@ class Filler:
         store_batch(self._writer, document.version, batch.embedded, batch.encoded.failures)
         document.texts.update((each.page.page_number, each.page.text) for each in batch.embedded)
         document.crowded += [each.page.page_number for each in batch.embedded if each.n_left_out]
-        document.n_done += batch.n_pages
         batch.embedded = []
 
 

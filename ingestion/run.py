@@ -167,7 +167,7 @@ class Ingestor:
                 return event
             case Begun(document) | Batch(document):
                 if document.error is None:
-                    document.tell()
+                    document.tell(n_more=len(piece))
                 return None
 
     # --- one document ---------------------------------------------------------------------------

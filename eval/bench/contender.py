@@ -161,7 +161,7 @@ def race(
             skipped[entry.name] = str(reason)
         # Other people's code may raise anything, and must not end the run. It is shown as failed,
         # and with one of ours the run's exit code is 1.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  # shown as failed, see above
             failed[entry.name] = f"{type(error).__name__}: {error}"[:200]
         else:
             gates[entry.name] = gate

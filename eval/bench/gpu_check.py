@@ -146,7 +146,7 @@ def check(device: Any) -> tuple[dict[str, float], dict[str, str]]:
                     continue
                 # Whatever a kernel raises is what the check is for: it is in `wrong`, and the exit
                 # code is 1.
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:  # noqa: BLE001  # said as wrong, exit code 1
                     wrong[name] = f"{type(error).__name__}: {error}"[:300]
                 if name in wrong or errors[name] > _tolerance(storage):
                     wrong.setdefault(name, f"relative error {errors.get(name)}")
@@ -292,7 +292,7 @@ def race(
                 scores = call()
                 torch.cuda.synchronize()
             # Other people's code may raise anything, and must not cost the others their times.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  # said as skipped, or wrong where ours
                 aside[f"{name}, batch {batch}"] = f"{type(error).__name__}: {error}"[:200]
                 continue
             if name.split()[0] not in ("int8", "bits"):

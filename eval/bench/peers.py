@@ -34,7 +34,7 @@ def load(module: str, part: str = "") -> Any:
     try:
         return importlib.import_module(f"{module}.{part}" if part else module)
     # A package built for another torch raises anything from OSError to AttributeError.
-    except Exception as error:
+    except Exception as error:  # anything: told as skipped, with its words
         raise Skipped(
             f"does not load ({type(error).__name__}: {error!s:.100}), "
             f"pip install --force-reinstall {_REQUIREMENTS[module]}"

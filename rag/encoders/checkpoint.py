@@ -154,7 +154,7 @@ def load_errors(checkpoint: Checkpoint) -> Iterator[None]:
             code="out_of_memory",
             next_step="Choose a smaller model, or a machine with more memory.",
         ) from error
-    except Exception as error:
+    except Exception as error:  # raised again as ours
         # Libraries for weights, configurations and tokenizers share no base of their errors.
         if "out of memory" in str(error):
             raise ModelFailed(

@@ -22,8 +22,8 @@ from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.settings import EncoderSettings
 
 ensure_torchvision()
-from colpali_engine import models  # noqa: E402  (the guard comes before it)
-from transformers.utils import logging  # noqa: E402
+from colpali_engine import models  # noqa: E402  # the guard comes first
+from transformers.utils import logging  # noqa: E402  # the guard comes first
 
 _PROCESSORS = {
     "BiQwen2_5": "BiQwen2_5_Processor",

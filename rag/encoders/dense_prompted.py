@@ -29,8 +29,8 @@ from rag.settings import EncoderSettings
 from rag.types import Json
 
 ensure_torchvision()
-import transformers as hf  # noqa: E402  (the guard comes before these)
-from transformers.utils import logging  # noqa: E402
+import transformers as hf  # noqa: E402  # the guard comes first
+from transformers.utils import logging  # noqa: E402  # the guard comes first
 
 # Words around a page's patches: instruction, turns, image marks.
 _PROMPT_TOKENS = 512

@@ -21,9 +21,9 @@ from rag.errors import ConfigError
 from rag.settings import EncoderSettings
 
 ensure_torchvision()
-import transformers as hf  # noqa: E402  (the guard comes before these)
-from transformers.dynamic_module_utils import get_class_from_dynamic_module  # noqa: E402
-from transformers.utils import logging  # noqa: E402
+import transformers as hf  # noqa: E402  # the guard comes first
+from transformers.dynamic_module_utils import get_class_from_dynamic_module  # noqa: E402  # the guard comes first
+from transformers.utils import logging  # noqa: E402  # the guard comes first
 
 # What they take beside texts and images, by the name of their model in config.json; nothing else is
 # handed to code that nobody here has seen.

@@ -14,8 +14,8 @@ from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.settings import EncoderSettings
 
 ensure_torchvision()
-import transformers as hf  # noqa: E402  (the guard comes before these)
-from transformers.utils import logging  # noqa: E402
+import transformers as hf  # noqa: E402  # the guard comes first
+from transformers.utils import logging  # noqa: E402  # the guard comes first
 
 _MODELS = {"CLIP": "CLIPModel", "SigLIP": "SiglipModel", "SigLIP2": "Siglip2Model"}
 

@@ -153,7 +153,7 @@ def hub_errors(model: str, revision: str | None) -> Iterator[None]:
     """What the hub's client raises, as errors of our own."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # its transport's errors, of changing libraries
         # The client raises what its transport raises, and that library has changed its name twice.
         raise _as_ours(error, model, revision) from error
 

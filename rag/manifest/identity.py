@@ -7,7 +7,8 @@ from rag.types import Json
 
 # Of an encoder whose weights nobody here can read: measured, so the same only within a tolerance.
 _MEASURED = "encoder.fingerprint"
-_ENCODER, _MODEL = "encoder", "encoder.model"
+_ENCODER = "encoder"
+_ABOUT_ENCODERS = (_ENCODER, "encoder.model", "dim")
 
 
 def is_same_identity(held: Json, asked: Json) -> bool:
@@ -23,11 +24,11 @@ def differing_keys(held: Json, asked: Json) -> list[str]:
 def difference(held: Json, asked: Json) -> str:
     """As in "holds dim 128, but the settings ask for dim 320".
 
-    Of two encoders the names are enough: their settings differ because they do.
+    Of two encoders names and sizes are enough: their settings differ because they do.
     """
     keys = differing_keys(held, asked)
     if _ENCODER in keys:
-        keys = [key for key in keys if key in (_ENCODER, _MODEL)]
+        keys = [key for key in keys if key in _ABOUT_ENCODERS]
     return f"holds {_listed(keys, held)}, but the settings ask for {_listed(keys, asked)}"
 
 

@@ -18,9 +18,9 @@ from rag.testing import tiny_tokenizers as tokenizers
 from rag.types import Json
 
 ensure_torchvision()
-import colpali_engine.models as engine  # noqa: E402  (the guard comes before these)
-import transformers as hf  # noqa: E402
-from transformers.models.qwen3_vl.video_processing_qwen3_vl import (  # noqa: E402
+import colpali_engine.models as engine  # noqa: E402  # the guard comes first
+import transformers as hf  # noqa: E402  # the guard comes first
+from transformers.models.qwen3_vl.video_processing_qwen3_vl import (  # noqa: E402  # the guard comes first
     Qwen3VLVideoProcessor,
 )
 

@@ -13,7 +13,7 @@ from rag.encoders.self_test import QUERIES
 from rag.encoders.torchvision_guard import ensure_torchvision
 
 ensure_torchvision()
-from transformers import PreTrainedTokenizerFast  # noqa: E402  (the guard comes before it)
+from transformers import PreTrainedTokenizerFast  # noqa: E402  # the guard comes first
 
 _VOCABULARY = 600
 _SENTENCES = (

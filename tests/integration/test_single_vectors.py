@@ -154,7 +154,7 @@ def test_vectors_of_another_size_are_refused_by_the_names_of_both_encoders(
         pytest.raises(IndexMismatch) as refused,
     ):
         service.search(query="black block", collection="c", top_k=4)
-    for named in ("single@1", "wide@1"):
+    for named in ("single@1", "wide@1", f"dim {DIM}", f"dim {WIDE}"):
         assert named in refused.value.message
     with searched(places["narrow"], PageVectorEncoder()) as service:
         found = service.search(query="black block", collection="c", top_k=4)

@@ -412,7 +412,7 @@ def test_two_encoders_are_told_apart_by_name_and_the_way_out_is_said(manifest):
     with pytest.raises(IndexMismatch) as refused:
         manifest.ensure_collection("seen", {"encoder": "words@2", "encoder.window": 9, "dim": 2})
     assert refused.value.message == (
-        "collection 'seen' holds encoder 'colpali@1'; encoder.model 'm', "
-        "but the settings ask for encoder 'words@2'"
+        "collection 'seen' holds dim 1; encoder 'colpali@1'; encoder.model 'm', "
+        "but the settings ask for dim 2; encoder 'words@2'"
     )
     assert "octavo migrate" in refused.value.next_step
