@@ -10,8 +10,9 @@ import numpy as np
 
 from rag.filters import Filter
 from rag.ports import AnswerModel, Evidence
+from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
-from rag.retrieve import Mode, Retriever, SearchRequest, SearchResult
+from rag.retrieve import Retriever, SearchRequest, SearchResult
 from rag.settings import AnswerSettings
 from rag.types import Answer, Notice, PageField, StageReport
 

@@ -33,6 +33,8 @@ class PageText:
         lines: (n_words,) number of the line a word stands on, not decreasing.
         sizes_pt: (n_words,) font size, 0 where unknown.
         bold: (n_words,) whether the font is bold.
+        confidences: (n_words,) 0 to 1 of OCR, NaN for a word of the file's own text; None where all
+            words are the file's own.
     """
 
     words: tuple[str, ...]
@@ -40,6 +42,7 @@ class PageText:
     lines: npt.NDArray[np.int32]
     sizes_pt: FloatArray
     bold: npt.NDArray[np.bool_]
+    confidences: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.words)
@@ -51,6 +54,8 @@ class PageText:
         ):
             if array.shape != shape:
                 raise ShapeError(f"{n} words want {name} of shape {shape}, got {array.shape}")
+        if self.confidences is not None and self.confidences.shape != (n,):
+            raise ShapeError(f"{n} words, but confidences of shape {self.confidences.shape}")
 
     @classmethod
     def empty(cls) -> PageText:
@@ -64,6 +69,13 @@ class PageText:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    @property
+    def is_ocr(self) -> npt.NDArray[np.bool_]:
+        """(n_words,) whether OCR read the word."""
+        if self.confidences is None:
+            return np.zeros(len(self), np.bool_)
+        return ~np.isnan(self.confidences)
 
     @property
     def text(self) -> str:
@@ -99,6 +111,8 @@ class PageText:
             + self.sizes_pt.astype("<f4").tobytes()
             + self.bold.astype("u1").tobytes()
         )
+        if self.confidences is not None:
+            columns += self.confidences.astype("<f4").tobytes()
         return zlib.compress(len(header).to_bytes(4, "little") + header + columns, 3)
 
     @classmethod
@@ -117,7 +131,9 @@ class PageText:
         boxes = column("<f4", 4 * n).reshape(n, 4).astype(np.float32)
         lines = column("<i4", n).astype(np.int32)
         sizes_pt = column("<f4", n).astype(np.float32)
-        return cls(words, boxes, lines, sizes_pt, column("u1", n).astype(np.bool_))
+        bold = column("u1", n).astype(np.bool_)
+        confidences = column("<f4", n).astype(np.float32) if at < len(raw) else None
+        return cls(words, boxes, lines, sizes_pt, bold, confidences)
 
 
 @dataclass(frozen=True, eq=False)

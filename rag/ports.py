@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +31,27 @@ from rag.types import (
 
 # --- PDF in, pixels and words out ---------------------------------------------------------------
 @dataclass(frozen=True)
+class OutlineEntry:
+    """A line of a document's table of contents, as the file carries it.
+
+    Attributes:
+        level: from 1, which is outermost.
+        page_number: where it leads, from 1.
+    """
+
+    level: int
+    title: str
+    page_number: int
+
+
+@dataclass(frozen=True)
 class PdfInfo:
     """What opening a file told: its pages, and whether the reader had to mend it."""
 
     n_pages: int
     title: str = ""
     is_repaired: bool = False
+    outline: tuple[OutlineEntry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,11 @@ class ScannedPage:
     Attributes:
         content_hash: SHA-256 over the small rendering and the words: equal pages, equal hash.
         image: only where the encoder asked for pixels.
+        hidden: words of the file that nobody sees on the page (white, covered, off the page); in no
+            field of the index, no prompt, no quote.
+        ocr: identity of the engine that read `text`, or a part of it; None for the file's own.
+        caption: what a chat model wrote of the page, a JSON object; None where none was asked.
+        notices: what the reader of the ingest should know of this page.
     """
 
     page_number: int
@@ -55,6 +75,28 @@ class ScannedPage:
     has_ink: bool
     content_hash: str
     image: RenderedPage | None = None
+    hidden: PageText = field(default_factory=PageText.empty)
+    ocr: str | None = None
+    caption: Json | None = None
+    notices: tuple[Notice, ...] = ()
+
+
+class OcrEngine(Protocol):
+    """Reads words from pixels with one library. Called in isolated processes.
+
+    Raises BackendError `ocr_failed` where the library fails on an image.
+    """
+
+    name: str
+
+    @property
+    def identity(self) -> str:
+        """Engine, version and languages: what words it read may differ by."""
+        ...
+
+    def read(self, page: RenderedPage) -> PageText:
+        """Words in reading order, in page points, with `confidences`."""
+        ...
 
 
 class PageRenderer(Protocol):
@@ -234,6 +276,96 @@ class PageIndex(Protocol):
 
     def delete(self, where: Filter) -> None:
         """Delete every record that passes the filter."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# --- models that read and write -----------------------------------------------------------------
+@dataclass(frozen=True)
+class ChatMessage:
+    """What is said to a chat model: texts and images in their order."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[str | Image.Image, ...]
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """What it said.
+
+    Attributes:
+        first_token: log probability of each candidate for the first token of the reply; empty where
+            the server tells none.
+    """
+
+    text: str
+    first_token: Mapping[str, float] = field(default_factory=dict)
+
+
+class ChatModel(Protocol):
+    """Completes a chat. Thread-safe.
+
+    Raises:
+        BackendError: `chat_unreachable`, `chat_refused` (key, model or request), `chat_timeout`.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int | None = None,
+        json_schema: Json | None = None,
+        first_token: bool = False,
+    ) -> ChatReply:
+        """One reply at temperature 0.
+
+        Args:
+            messages: in order.
+            max_tokens: at most so many; None is the setting's.
+            json_schema: the reply's shape, where the server can hold a model to one; whoever asks
+                checks the reply all the same.
+            first_token: ask for log probabilities of the first token.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class RerankPage:
+    """A candidate as a reranker may read it; `image` only where it asked for pixels."""
+
+    record_id: str
+    ref: PageRef
+    source: str
+    text: PageText
+    image: RenderedPage | None = None
+
+
+class Reranker(Protocol):
+    """Reads each page beside the question. Thread-safe; scores never depend on batch mates.
+
+    Raises:
+        BackendError: it cannot be reached or fails; the ranking before then stands, and says so.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def wants_image(self) -> bool: ...
+
+    @property
+    def is_probability(self) -> bool:
+        """Whether a score is the probability that the page is relevant, which up-to-k cuts at."""
+        ...
+
+    def scores(self, question: str, pages: Sequence[RerankPage]) -> list[float]:
+        """One finite score a page, in the order given; higher is better."""
         ...
 
     def close(self) -> None: ...

@@ -8,39 +8,31 @@ that are shown get their exact scores.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import numpy as np
 
 from rag.errors import InputError, NotFound
-from rag.explain import Legs, explanation
 from rag.filters import Condition, Filter
 from rag.geometry import FloatArray
 from rag.highlight import highlight
 from rag.patch_search import PatchSearch
 from rag.ports import EncodedQuery, PageEncoder
 from rag.query import Query, QueryVectors, encode
+from rag.ranking.explain import explanation
+from rag.ranking.fuse import fused, normalized
+from rag.ranking.legs import Legs, Mode
 from rag.repository import CollectionReader, PageSummary
 from rag.scoring.cascade import StageClock
 from rag.scoring.document import DocumentFeatures, DocumentScorer
-from rag.scoring.fusion import aligned, ranked, reciprocal_rank_fusion, weighted_zscore_sum, zscore
+from rag.scoring.fusion import zscore
 from rag.scoring.lexical import content_terms, query_vector
 from rag.settings import RetrievalSettings
 from rag.types import Json, Notice, PageField, PageHit, PageRef, SparseVector, StageReport
 
 LegQuery = FloatArray | SparseVector
-
-
-class Mode(StrEnum):
-    """`visual`: MaxSim over page vectors alone; `text`: words alone; `hybrid`: all legs."""
-
-    HYBRID = "hybrid"
-    VISUAL = "visual"
-    TEXT = "text"
 
 
 _FIELDS = {
@@ -54,10 +46,6 @@ _FIELDS = {
         PageField.HEADINGS,
     ),
 }
-# They only shape how a score is shown from 0 to 1: the BM25 sum shown as a half, and about the
-# standard deviation of fused scores (legs of weight 1, 1, .5, .5, .5 and a document score times 2).
-_HALF_BM25 = 10.0
-_FUSED_SPREAD = 3.0
 # The names under which raw scores are shown.
 _SHOWN = {PageField.PATCHES.value: "maxsim"}
 
@@ -189,7 +177,7 @@ class Retriever:
             pages = reader.pages(pool)
             ids = sorted(pages)
             legs = self._with_document_and_prior(legs, ids, pages, documents, mode)
-            order = self._fuse(ids, legs, mode)
+            order = fused(ids, legs, mode, self._settings)
             counts.append(len(order[: request.top_k]))
         if PageField.PATCHES in vectors and not request.exact:
             with stages.stage("exact") as counts:
@@ -198,7 +186,7 @@ class Retriever:
                 legs[PageField.PATCHES.value] |= self._patches.scores(
                     reader, request.scope, query.tokens.vectors, inexact, exact=True
                 )
-                order = self._fuse(ids, legs, mode)
+                order = fused(ids, legs, mode, self._settings)
                 counts.append(len(inexact))
         hits = [
             self._hit(rank, pages[record_id], score, legs, mode, len(query.tokens))
@@ -354,35 +342,6 @@ class Retriever:
             "prior": {i: pages[i].prior for i in ids},
         }
 
-    def _fuse(self, ids: Sequence[str], legs: Legs, mode: Mode) -> list[tuple[str, float]]:
-        """Best first. Ties by record id."""
-        if mode is Mode.VISUAL:
-            # A page without vectors was not found: it has no score, not a low one.
-            maxsim = legs[PageField.PATCHES.value]
-            found = [record_id for record_id in ids if record_id in maxsim]
-            return ranked(found, aligned(found, maxsim))
-        weights = self._settings.weights.model_dump()
-        if mode is Mode.TEXT:
-            # BM25 scores share a scale, and 0 is their own word for "no such term".
-            found = sorted({record_id for leg in legs.values() for record_id in leg} & set(ids))
-            summed = sum(
-                weights[name] * np.nan_to_num(aligned(found, leg)) for name, leg in legs.items()
-            )
-            return ranked(found, np.asarray(summed, np.float64))
-        if self._settings.fusion == "rrf":
-            rankings = {
-                name: [i for i, _ in sorted(leg.items(), key=lambda item: (-item[1], item[0]))]
-                for name, leg in legs.items()
-            }
-            return reciprocal_rank_fusion(rankings, rrf_k=self._settings.rrf_k, weights=weights)
-        absolute = {"document", "prior"}  # already on a scale of their own
-        fused = weighted_zscore_sum(
-            {name: aligned(ids, leg) for name, leg in legs.items() if name not in absolute}, weights
-        )
-        for name in absolute & legs.keys():
-            fused = fused + weights[name] * aligned(ids, legs[name])
-        return ranked(ids, fused)
-
     # --- what is shown --------------------------------------------------------------------------
     def _hit(
         self, rank: int, page: PageSummary, score: float, legs: Legs, mode: Mode, n_query: int
@@ -397,22 +356,11 @@ class Retriever:
             ref=page.ref,
             source=page.source,
             score=score,
-            score_normalized=self._normalized(score, mode, n_query),
+            score_normalized=normalized(score, mode, self._settings, n_query=n_query),
             snippet="",
             boxes=(),
             scores=shown,
         )
-
-    def _normalized(self, score: float, mode: Mode, n_query: int) -> float:
-        """0 to 1, higher is better: mean similarity for MaxSim, else a squashed fused score."""
-        if mode is Mode.VISUAL:
-            return min(1.0, max(0.0, score / n_query))
-        if self._settings.fusion == "rrf":
-            best = sum(self._settings.weights.model_dump().values()) / (self._settings.rrf_k + 1)
-            return float(min(1.0, score / best))
-        if mode is Mode.TEXT:
-            return score / (score + _HALF_BM25)
-        return 1.0 / (1.0 + math.exp(-score / _FUSED_SPREAD))
 
     def _highlighted(
         self,

@@ -82,8 +82,8 @@ class SparseVector:
 
 
 class PageField(StrEnum):
-    """The named vectors of a record. `patches`, `dense` and `headings` are multi-vectors (MaxSim);
-    `fde` is one vector; the rest are sparse with IDF applied by the store.
+    """The named vectors of a record. `patches`, `dense`, `headings`, `captions` are multi-vectors
+    (MaxSim); `fde` is one vector; the rest are sparse with IDF applied by the store.
     """
 
     PATCHES = "patches"
@@ -92,6 +92,9 @@ class PageField(StrEnum):
     HEADINGS = "headings"
     WORDS = "words"
     HEADING_WORDS = "heading_words"
+    CONTEXT_WORDS = "context_words"
+    CAPTION_WORDS = "caption_words"
+    CAPTIONS = "captions"
 
 
 @dataclass(frozen=True)

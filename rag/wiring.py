@@ -40,7 +40,7 @@ from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning, write_tunin
 from rag.types import Json, Notice, Principal
 
 # Raised when records, manifest or the meaning of a stored field change.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def cascade_widths(settings: RetrievalSettings) -> CascadeWidths:

@@ -15,8 +15,9 @@ from rag.page_store import PageStore
 from rag.page_text import PageText
 from rag.patch_search import PatchSearch
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, IndexSpec, ScannedPage
+from rag.ranking.legs import Mode
 from rag.repository import Repository
-from rag.retrieve import Mode, Retriever, SearchRequest
+from rag.retrieve import Retriever, SearchRequest
 from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.settings import RetrievalSettings
 from rag.testing import MemoryIndex

@@ -22,8 +22,9 @@ from rag.ask import AskResult
 from rag.errors import InputError
 from rag.filters import Filter
 from rag.query import Query, encode
+from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
-from rag.retrieve import Mode, SearchRequest, SearchResult
+from rag.retrieve import SearchRequest, SearchResult
 from rag.settings import Settings
 from rag.tuned import TunedWidths, with_tuning
 from rag.types import Json, Notice, PageField, PageHit, PageRef, Principal

@@ -15,7 +15,12 @@ from rag.geometry import FloatArray
 from rag.ports import IndexSpec
 from rag.types import Candidate, Json, PageField, PageRecord, SparseVector
 
-SPARSE_FIELDS = (PageField.WORDS, PageField.HEADING_WORDS)
+SPARSE_FIELDS = (
+    PageField.WORDS,
+    PageField.HEADING_WORDS,
+    PageField.CONTEXT_WORDS,
+    PageField.CAPTION_WORDS,
+)
 # Keys that filters name often; the stores keep an index of them.
 KEYWORD_KEYS = ("document_id", "version_id", "readers")
 INTEGER_KEYS = ("page_number",)  # whole numbers in every record
@@ -35,6 +40,7 @@ def field_dims(spec: IndexSpec) -> dict[PageField, int]:
         PageField.PATCHES: spec.dim,
         PageField.HEADINGS: spec.dim,
         PageField.DENSE: spec.dense_dim,
+        PageField.CAPTIONS: spec.dense_dim,
         PageField.FDE: spec.fde_size,
     }
     return {page_field: dim for page_field, dim in dims.items() if dim > 0}

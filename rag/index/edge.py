@@ -44,7 +44,7 @@ from rag.index.contract import (
 from rag.ports import IndexSpec
 from rag.types import Candidate, Json, PageField, PageRecord, SparseVector
 
-SCHEMA_VERSION = 1  # of the fields and their settings in `_config`
+SCHEMA_VERSION = 2  # of the fields and their settings in `_config`
 _SCHEMA_FILE = "schema.json"
 _SHARD_FOLDER = "shard"
 _DAMAGED = "Restore the data folder from a backup, or ingest into a new collection."

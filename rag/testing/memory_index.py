@@ -15,7 +15,12 @@ from rag.geometry import FloatArray
 from rag.ports import IndexSpec
 from rag.types import Candidate, Json, PageField, PageRecord, SparseVector
 
-_SPARSE = (PageField.WORDS, PageField.HEADING_WORDS)
+_SPARSE = (
+    PageField.WORDS,
+    PageField.HEADING_WORDS,
+    PageField.CONTEXT_WORDS,
+    PageField.CAPTION_WORDS,
+)
 
 
 class MemoryIndex:
@@ -26,6 +31,7 @@ class MemoryIndex:
             PageField.PATCHES: spec.dim,
             PageField.HEADINGS: spec.dim,
             PageField.DENSE: spec.dense_dim,
+            PageField.CAPTIONS: spec.dense_dim,
             PageField.FDE: spec.fde_size,
         }
         self._records: dict[str, PageRecord] = {}

@@ -13,7 +13,8 @@ from rag.geometry import Box
 from rag.page_region import PageRegion, region_vectors
 from rag.ports import EncodedPage, EncodedQuery
 from rag.query import MAX_ROWS, Query, encode
-from rag.retrieve import Mode, SearchRequest
+from rag.ranking.legs import Mode
+from rag.retrieve import SearchRequest
 from rag.scoring.maxsim import maxsim
 from rag.types import MultiVector, PageRef, RenderedPage, VectorKind
 from rag.vector_boxes import VectorBoxes

@@ -11,7 +11,8 @@ from small_world import WordHasher, World, rows
 from rag.errors import InputError, NotFound
 from rag.page_pack import open_synced
 from rag.patch_search import PatchSearch
-from rag.retrieve import Mode, Retriever, SearchRequest
+from rag.ranking.legs import Mode
+from rag.retrieve import Retriever, SearchRequest
 from rag.scoring.maxsim import maxsim
 from rag.settings import RetrievalSettings
 from rag.types import Notice, PageRef, Principal

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rag.ranking.legs import Legs
 from rag.repository import PageSummary
 from rag.types import Json, PageRef
-
-Legs = dict[str, dict[str, float]]  # leg name -> record id -> score
 
 
 def explanation(
