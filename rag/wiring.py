@@ -35,7 +35,13 @@ from rag.scoring.cascade import Cascade, CascadeWidths, PackedSearch
 from rag.scoring.device import choose_device
 from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.scoring.pool import pooling_identity
-from rag.settings import EncoderSettings, FdeSettings, RetrievalSettings, Settings
+from rag.settings import (
+    EncoderSettings,
+    FdeSettings,
+    RetrievalSettings,
+    Settings,
+    changed_retrieval,
+)
 from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning, write_tuning
 from rag.types import Json, Notice, Principal
 
@@ -127,6 +133,17 @@ def fde_spec(chosen: FdeSettings, *, dim: int) -> FdeSpec:
     )
 
 
+_MAX_RETRIEVERS = 32  # of one process; each keeps what it learned of documents
+_MATTER_TO_MAXSIM = {
+    "candidates",
+    "int8_candidates",
+    "scan_rows",
+    "exact_pages",
+    "device",
+    "device_bytes",
+    "codes",
+    "code_bits",
+}
 _INDEX_FOLDER, _PACK_FOLDER, _FDE_FILE = "index", "packed", "fde.npz"
 
 
@@ -158,7 +175,8 @@ class Engine:
         )
         self._indexes: dict[str, PageIndex] = {}
         self._fdes: dict[str, FdeEncoder] = {}
-        self._retrievers: dict[str, Retriever] = {}
+        self._retrievers: dict[tuple[str, str], Retriever] = {}
+        self._patch_searches: dict[tuple[str, str], PatchSearch] = {}
         self._tunings: dict[str, Tuning | None] = {}
         self._packs: dict[str, PagePack] = {}
         self._encoder_notices: list[Notice] = []
@@ -218,14 +236,32 @@ class Engine:
         self.repository.ensure_collection(collection, self._identity(collection))
         return self.repository.writer(principal, collection)
 
-    def retriever(self, collection: str) -> Retriever:
-        """Raises ConfigError where `retrieval.device` cannot be had."""
+    def retriever(self, collection: str, changes: Json | None = None) -> Retriever:
+        """Searches with this process's settings, and the changes that a request makes to them.
+
+        Raises:
+            ConfigError: `retrieval.device` cannot be had, or the changes are no settings.
+        """
+        key = (collection, json.dumps(changes or {}, sort_keys=True))
         with self._lock:
-            if collection not in self._retrievers:
-                chosen = with_tuning(self.settings.retrieval, self.tuning(collection))
-                patches = PatchSearch(packed_search(self.fde(collection), chosen))
-                self._retrievers[collection] = Retriever(self.encoder, patches, chosen)
-            return self._retrievers[collection]
+            if key not in self._retrievers:
+                asked = changed_retrieval(self.settings.retrieval, changes or {})
+                chosen = with_tuning(asked, self.tuning(collection))
+                if len(self._retrievers) >= _MAX_RETRIEVERS:
+                    self._retrievers.pop(next(iter(self._retrievers)))
+                patches = self._patch_search(collection, chosen)
+                self._retrievers[key] = Retriever(self.encoder, patches, chosen)
+            return self._retrievers[key]
+
+    def _patch_search(self, collection: str, chosen: RetrievalSettings) -> PatchSearch:
+        """One for all settings that find the same: on a GPU it holds the collection's vectors."""
+        key = (collection, chosen.model_dump_json(include=_MATTER_TO_MAXSIM))
+        if key not in self._patch_searches:
+            if len(self._patch_searches) >= _MAX_RETRIEVERS:
+                self._patch_searches.pop(next(iter(self._patch_searches)))
+            found = PatchSearch(packed_search(self.fde(collection), chosen))
+            self._patch_searches[key] = found
+        return self._patch_searches[key]
 
     def tuning(self, collection: str) -> Tuning | None:
         """What `keep_tuning` kept. Raises ConfigError `bad_tuning`."""
@@ -261,11 +297,12 @@ class Engine:
                     next_step="Make the data folder writable, with room, and run it again.",
                 ) from error
             self._tunings.pop(collection, None)
-            self._retrievers.pop(collection, None)
+            for key in [key for key in self._retrievers if key[0] == collection]:
+                del self._retrievers[key]
             return was_there
 
-    def asker(self, collection: str) -> Asker:
-        return Asker(self.retriever(collection), self.answer_model, self.settings.answer)
+    def asker(self, collection: str, changes: Json | None = None) -> Asker:
+        return Asker(self.retriever(collection, changes), self.answer_model, self.settings.answer)
 
     def fde(self, collection: str) -> FdeEncoder:
         """The collection's own matrices: drawn once, kept beside its index."""

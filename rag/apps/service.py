@@ -65,11 +65,12 @@ class Service:
         documents: Sequence[str] | None = None,
         pages: Sequence[int] | None = None,
         highlights: bool = True,
+        retrieval: Json | None = None,
     ) -> Json:
         """Pages for words, an image (a file in base64), or a page like another.
 
         `like` is document, page number, and a box in page points or None; `expect` is document and
-        page number.
+        page number; `retrieval` changes settings for this search.
         """
         start = time.perf_counter()
         picture = None if image is None else image_from_base64(image)
@@ -96,7 +97,7 @@ class Service:
             explain=explain,
             expect=expected,
         )
-        found = self._engine.retriever(collection).search(reader, request)
+        found = self._engine.retriever(collection, retrieval).search(reader, request)
         frames = reader.pages(found.record_ids)
         shown: Json = {
             "query": query,
@@ -133,10 +134,11 @@ class Service:
         filters: Json | None = None,
         documents: Sequence[str] | None = None,
         pages: Sequence[int] | None = None,
+        retrieval: Json | None = None,
     ) -> Json:
         start = time.perf_counter()
         reader = self._engine.reader(self._principal, collection)
-        result = self._engine.asker(collection).ask(
+        result = self._engine.asker(collection, retrieval).ask(
             reader,
             spoken(question),
             mode=Mode(mode),

@@ -15,7 +15,7 @@ from rag.settings.ingest import (
     RenderSettings,
     StoreSettings,
 )
-from rag.settings.loading import Settings, load_settings
+from rag.settings.loading import Settings, changed_retrieval, load_settings
 from rag.settings.search import (
     ContextSettings,
     LegWeights,
@@ -48,5 +48,6 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "WordingSettings",
+    "changed_retrieval",
     "load_settings",
 ]

@@ -125,7 +125,10 @@ def load_settings(
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{file.name} is not readable TOML: {error}") from error
     merged = _merge(merged, _from_environment(os.environ if environ is None else environ))
-    merged = _merge(merged, overrides or {})
+    return _validated(_merge(merged, overrides or {}))
+
+
+def _validated(merged: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -147,6 +150,18 @@ def _no_setting(name: str, known: Iterable[str]) -> ConfigError:
     return ConfigError(
         f"there is no setting {name}", next_step=f"Did you mean {spellings[nearest]}?"
     )
+
+
+def changed_retrieval(settings: RetrievalSettings, changes: Mapping[str, Any]) -> RetrievalSettings:
+    """Settings of one request: as they are, with what it changes, nested by section.
+
+    Raises:
+        ConfigError: an unknown name, or a value out of bounds.
+    """
+    if not changes:
+        return settings
+    merged = _merge(settings.model_dump(exclude_unset=True), changes)
+    return _validated({"retrieval": merged}).retrieval
 
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
