@@ -1,5 +1,5 @@
-"""HTTP servers of embeddings for tests, over a real socket: one that follows a script, and one that
-answers as vLLM does, from functions that make vectors.
+"""HTTP servers of models for tests, over a real socket: one that follows a script, one of
+embeddings that answers as vLLM does, from functions that make vectors, and one of chat completions.
 """
 
 from __future__ import annotations
@@ -213,6 +213,57 @@ class EmbeddingServer:
                 assert head == "data:image/png;base64"
                 image = Image.open(io.BytesIO(base64.b64decode(encoded)))
         return self.text(said) if image is None else self.image(image, said)
+
+
+class ChatServer:
+    """The answers of OpenAI's `/v1/models` and `/v1/chat/completions`.
+
+    Args:
+        reply: what to say to the messages of a request; or a whole Reply, to fail in some way.
+        model: the name it serves under.
+        key: what a caller must bring.
+        takes: of "response_format" and "logprobs", what it does not refuse with 400.
+        top: log probability by token, told where it is asked for.
+    """
+
+    def __init__(
+        self,
+        reply: Callable[[list[dict[str, Any]]], str | Reply],
+        *,
+        model: str = "tiny-chat",
+        key: str | None = None,
+        takes: frozenset[str] = frozenset({"response_format", "logprobs"}),
+        top: dict[str, float] | None = None,
+    ) -> None:
+        self.reply, self.model, self.key, self.takes = reply, model, key, takes
+        self.top = top or {}
+
+    def __call__(self, request: Request) -> Reply:
+        if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
+            said = request.headers.get("Authorization", "none")
+            return Reply({"error": {"message": f"Incorrect API key provided: {said}"}}, status=401)
+        if request.path == "/v1/models":
+            return Reply({"object": "list", "data": [{"id": self.model, "object": "model"}]})
+        if request.path != "/v1/chat/completions":
+            return Reply({"error": {"message": "Not Found"}}, status=404)
+        body = request.body
+        if body["model"] != self.model:
+            return Reply({"error": {"message": f"no model {body['model']}"}}, status=404)
+        for name in ("response_format", "logprobs"):
+            if name in body and name not in self.takes:
+                return Reply({"error": {"message": f"unknown parameter {name}"}}, status=400)
+        said = self.reply(body["messages"])
+        if isinstance(said, Reply):
+            return said
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": said},
+            "finish_reason": "stop",
+        }
+        if body.get("logprobs"):
+            told = [{"token": token, "logprob": value} for token, value in self.top.items()]
+            choice["logprobs"] = {"content": [{"token": said[:1], "top_logprobs": told}]}
+        return Reply({"object": "chat.completion", "model": self.model, "choices": [choice]})
 
 
 def planted(

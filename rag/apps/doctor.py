@@ -49,6 +49,8 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
     if settings.store.qdrant_url is not None:
         # Says nothing of what is installed here: a server can be down for a while.
         optional.append(check("qdrant server", lambda: _qdrant(settings.store)))
+    if settings.chat.model is not None:
+        optional.append(check("chat model", lambda: _chat(settings)))
     return {
         "usable": all(each["ok"] for each in needed),
         "encoder": settings.encoder.name,
@@ -111,6 +113,12 @@ def _server(settings: Settings) -> str:
     from rag.wiring import load_encoder
 
     return describe_server(settings.encoder, load_encoder)
+
+
+def _chat(settings: Settings) -> str:
+    from rag.chat.choose import describe  # a client that only servers want
+
+    return describe(settings.chat)
 
 
 def _data_folder(folder: Path) -> str:

@@ -1,0 +1,66 @@
+"""A chat model that follows a script, for tests and demonstrations without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
+from rag.errors import RagError
+from rag.ports import ChatMessage, ChatReply
+from rag.types import Json
+
+Said = str | ChatReply | RagError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call of `complete`."""
+
+    messages: tuple[ChatMessage, ...]
+    max_tokens: int | None
+    json_schema: Json | None
+    first_token: bool
+
+    @property
+    def text(self) -> str:
+        """All texts of all messages, a line each."""
+        parts = (part for message in self.messages for part in message.parts)
+        return "\n".join(part for part in parts if isinstance(part, str))
+
+
+@dataclass
+class FakeChat:
+    """Says its replies in turn, the last one from then on, or what a function makes of a call.
+
+    An error among the replies is raised.
+    """
+
+    replies: Sequence[Said] | Callable[[Asked], Said]
+    model_id: str = "fake-chat"
+    asked: list[Asked] = field(default_factory=list)
+    is_closed: bool = False
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def complete(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int | None = None,
+        json_schema: Json | None = None,
+        first_token: bool = False,
+    ) -> ChatReply:
+        call = Asked(tuple(messages), max_tokens, json_schema, first_token)
+        with self._lock:
+            self.asked.append(call)
+            number = len(self.asked) - 1
+        if callable(self.replies):
+            said = self.replies(call)
+        else:
+            said = self.replies[min(number, len(self.replies) - 1)]
+        if isinstance(said, RagError):
+            raise said
+        return said if isinstance(said, ChatReply) else ChatReply(said)
+
+    def close(self) -> None:
+        self.is_closed = True
