@@ -29,13 +29,20 @@ _ENDLESS_DEPTH = 12
 
 @dataclass(frozen=True)
 class PdfText:
-    """A run of text; `x_pt`, `y_pt` is the start of its baseline, from the media box's top left."""
+    """A run of text; `x_pt`, `y_pt` is the start of its baseline, from the media box's top left.
+
+    Attributes:
+        grey: of its ink, from 0, black, to 1, white.
+        is_drawn: False for text rendering mode 3, as of the words that OCR lays over a scan.
+    """
 
     text: str
     x_pt: float
     y_pt: float
     size_pt: float = 12.0
     bold: bool = False
+    grey: float = 0.0
+    is_drawn: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,11 @@ class PdfPage:
     """A page to make; everything on it is placed before it is cropped and rotated.
 
     Attributes:
-        marks: rectangles filled with black, from the media box's top left.
+        marks: rectangles filled with black, from the media box's top left; text lies on them.
         rotate: the page's /Rotate, clockwise degrees.
         crop: its /CropBox, from the media box's top left.
         endless: drawn by forms within forms, 10^12 of them: no reader comes to an end.
+        covers: as marks, over the text.
     """
 
     texts: Sequence[PdfText] = ()
@@ -56,6 +64,7 @@ class PdfPage:
     rotate: int = 0
     crop: Box | None = None
     endless: bool = False
+    covers: Sequence[Box] = ()
 
 
 def make_pdf(pages: Sequence[PdfPage | str], *, title: str = "", password: str = "") -> bytes:
@@ -134,19 +143,23 @@ def _page_dictionary(page: PdfPage, *, content_number: int, form_number: int) ->
 
 
 def _content(page: PdfPage) -> bytes:
-    # PDF y grows upwards.
-    marks = [
-        f"{box.x0} {page.height_pt - box.y1} {box.width} {box.height} re f\n".encode()
-        for box in page.marks
-    ]
     texts = [
-        f"BT /{'F2' if item.bold else 'F1'} {item.size_pt} Tf "
-        f"{item.x_pt} {page.height_pt - item.y_pt} Td ".encode()
+        f"BT /{'F2' if item.bold else 'F1'} {item.size_pt} Tf {item.grey} g "
+        f"{0 if item.is_drawn else 3} Tr {item.x_pt} {page.height_pt - item.y_pt} Td ".encode()
         + _literal(item.text.encode("cp1252"))
-        + b" Tj ET\n"
+        + b" Tj ET 0 g\n"
         for item in page.texts
     ]
-    return b"".join([*marks, *texts, b"/F Do\n" if page.endless else b""])
+    drawn = [*_filled(page, page.marks), *texts, *_filled(page, page.covers)]
+    return b"".join([*drawn, b"/F Do\n" if page.endless else b""])
+
+
+def _filled(page: PdfPage, boxes: Sequence[Box]) -> list[bytes]:
+    # PDF y grows upwards.
+    return [
+        f"{box.x0} {page.height_pt - box.y1} {box.width} {box.height} re f\n".encode()
+        for box in boxes
+    ]
 
 
 def _literal(raw: bytes) -> bytes:

@@ -1,0 +1,164 @@
+"""Which words of a file nobody sees on the page: off it, too small, or without any ink.
+
+Words that only a program reads are how a document speaks to a program behind its reader's back, so
+they stay out of everything that is searched or quoted. What is only hard to see is shown: a word
+wrongly hidden is lost. Pixels decide, so any reader's words can be asked about; see
+docs/adr/0018-hidden-text.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops
+
+from rag.page_text import PageText
+from rag.types import RenderedPage
+
+_BoolArray = npt.NDArray[np.bool_]
+_IntArray = npt.NDArray[np.integer[Any]]
+
+# Type below this cannot be read on paper; of a tiny page, below this share of its longer side.
+_LEAST_SIZE_PT = 1.0
+_LEAST_SIZE_SHARE = 1 / 500
+# Out of 255, between neighbouring pixels. A flat ground has 0 in every reader's rendering.
+_LEAST_STEP = 4
+# Ink may lie beside its word's box: fonts tell their heights wrongly, OCR its places.
+_BESIDE_PT = 3.0
+
+
+def split_hidden(
+    text: PageText, small: RenderedPage, *, width_pt: float, height_pt: float
+) -> tuple[PageText, PageText]:
+    """The words that people see, and those that they do not.
+
+    Args:
+        text: of the page, boxes in its frame.
+        small: the page at 40 dpi or more.
+        width_pt: of the page.
+        height_pt: of the page.
+    """
+    if not len(text):
+        return text, text
+    hidden = (
+        _is_off_page(text, width_pt, height_pt)
+        | _is_too_small(text, max(width_pt, height_pt))
+        | _has_no_ink(text, small)
+    )
+    if not hidden.any():
+        return text, PageText.empty()
+    return chosen_words(text, ~hidden), chosen_words(text, hidden)
+
+
+def chosen_words(text: PageText, kept: _BoolArray) -> PageText:
+    """The words where `kept` (n_words,) holds, in their order."""
+    places = np.flatnonzero(kept)
+    return PageText(
+        tuple(text.words[place] for place in places),
+        text.boxes[places],
+        text.lines[places],
+        text.sizes_pt[places],
+        text.bold[places],
+        None if text.confidences is None else text.confidences[places],
+    )
+
+
+def _is_off_page(text: PageText, width_pt: float, height_pt: float) -> _BoolArray:
+    """(n_words,) whether the middle of a word lies off the page: what is left of it is no word."""
+    x, y = (text.boxes[:, 0] + text.boxes[:, 2]) / 2, (text.boxes[:, 1] + text.boxes[:, 3]) / 2
+    outside: _BoolArray = (x < 0) | (x > width_pt) | (y < 0) | (y > height_pt)
+    return outside
+
+
+def _is_too_small(text: PageText, longer_side_pt: float) -> _BoolArray:
+    """(n_words,) whether the type is too small to read.
+
+    The box has to agree: readers tell sizes before some of a page's scalings.
+    """
+    least_pt = min(_LEAST_SIZE_PT, _LEAST_SIZE_SHARE * longer_side_pt)
+    sides = text.boxes[:, 2:] - text.boxes[:, :2]  # (n_words, 2)
+    is_known = text.sizes_pt > 0
+    small_type = is_known & (text.sizes_pt < least_pt) & (sides.min(axis=1) < 2 * least_pt)
+    small_box = ~is_known & (sides.max(axis=1) < least_pt)
+    too_small: _BoolArray = small_type | small_box
+    return too_small
+
+
+def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
+    """(n_words,) whether the pixels of a word are one even ground.
+
+    Ink beside its box counts for a word too, unless it is another word's.
+    """
+    image = small.image.convert("RGB")
+    width_px, height_px = image.size
+    across = _steps(image, (1, 0))  # (height_px, width_px - 1): between pixel x and x + 1
+    down = _steps(image, (0, 1))  # (height_px - 1, width_px)
+
+    px_per_pt = small.px_per_pt
+    boxes = text.boxes.astype(np.float64) * px_per_pt
+    limits = np.array([width_px, height_px, width_px, height_px])
+    # Of a pixel at the edge, half belongs to the word; never less than one pixel.
+    inner = np.clip(np.rint(boxes), 0, limits).astype(np.int64)
+    inner[:, :2] = np.minimum(inner[:, :2], limits[:2] - 1)
+    inner[:, 2:] = np.maximum(inner[:, 2:], inner[:, :2] + 1)
+    suspects = np.flatnonzero(_n_inside(across, inner, "x") + _n_inside(down, inner, "y") == 0)
+    if not len(suspects):
+        return np.zeros(len(text), np.bool_)
+
+    without_ink = np.zeros(len(text), np.bool_)
+    outer = _whole_pixels(boxes, _BESIDE_PT * px_per_pt, limits)
+    # What a pixel of a neighbour's box shows, or of its rim, is the neighbour's.
+    rim = _whole_pixels(boxes, 1.0, limits)
+    is_suspect = np.zeros(len(text), np.bool_)
+    is_suspect[suspects] = True
+    taken = np.zeros((height_px, width_px), np.bool_)
+    for x0, y0, x1, y1 in rim[~is_suspect]:
+        taken[y0:y1, x0:x1] = True
+    for word in suspects:
+        x0, y0, x1, y1 = outer[word]
+        if x0 >= x1 or y0 >= y1:
+            without_ink[word] = True
+            continue
+        free = ~taken[y0:y1, x0:x1]
+        has_ink = (across[y0:y1, x0 : x1 - 1] & free[:, 1:] & free[:, :-1]).any() or (
+            down[y0 : y1 - 1, x0:x1] & free[1:] & free[:-1]
+        ).any()
+        without_ink[word] = not has_ink
+    return without_ink
+
+
+def _whole_pixels(boxes: npt.NDArray[np.float64], beside_px: float, limits: _IntArray) -> _IntArray:
+    """(n, 4) every pixel that a box grown by `beside_px` touches, within the image."""
+    low = np.floor(boxes[:, :2] - beside_px)
+    high = np.ceil(boxes[:, 2:] + beside_px)
+    return np.clip(np.hstack([low, high]), 0, limits).astype(np.int64)
+
+
+def _steps(image: Image.Image, apart: tuple[int, int]) -> _BoolArray:
+    """Where a pixel differs from the one (x, y) pixels on, in any colour channel."""
+    x, y = apart
+    width_px, height_px = image.size
+    difference = ImageChops.difference(
+        image.crop((0, 0, width_px - x, height_px - y)), image.crop((x, y, width_px, height_px))
+    )
+    red, green, blue = difference.split()
+    most = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
+    found: _BoolArray = most >= _LEAST_STEP
+    return found
+
+
+def _n_inside(steps: _BoolArray, boxes: _IntArray, axis: str) -> _IntArray:
+    """(n,) steps between two pixels of a box; boxes (n, 4) in whole pixels."""
+    total = np.zeros((steps.shape[0] + 1, steps.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(steps, axis=0), axis=1, out=total[1:, 1:])
+    x0, y0, x1, y1 = boxes.T
+    if axis == "x":
+        x1 = np.maximum(x1 - 1, x0)
+    else:
+        y1 = np.maximum(y1 - 1, y0)
+    x0, x1 = np.minimum(x0, steps.shape[1]), np.minimum(x1, steps.shape[1])
+    y0, y1 = np.minimum(y0, steps.shape[0]), np.minimum(y1, steps.shape[0])
+    inside: _IntArray = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
+    return inside
