@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rag.apps.service import Service
-from rag.errors import IndexMismatch, InputError
-from rag.settings import EncoderSettings, Settings
+from rag.errors import ConfigError, IndexMismatch, InputError
+from rag.settings import EncoderSettings, Settings, merged
 from rag.types import Json
 
 # The methods another process may ask the owner of a data folder for.
@@ -26,17 +26,37 @@ REMOTE_METHODS: frozenset[str] = frozenset(
 )
 
 
-# Of these, the ones whose answer hangs on the encoder.
+# Of these, the ones whose answer hangs on the encoder, or on search settings.
 _ASK_THE_ENCODER = frozenset({"search", "ask", "page_png"})
+_ASK_BY_SETTINGS = frozenset({"search", "ask"})
 _ASKED_OF = "asked_of"
+_ANSWERED_BY = "answered_by"
+# Sections the owner cannot take over for one request: what it has made of them serves everybody.
+_OWNERS_OWN = ("chat", "answer")
+# They say how a model is reached and not what it says, or must not leave the process.
+_NOT_COMPARED = frozenset({"api_key", "timeout_s", "retry_s", "requests"})
 
 
 def request_params(method: str, params: Json, settings: Settings) -> Json:
-    """What is sent to the owner: with the encoder, where the asking process was told of one."""
-    told = settings.encoder.model_fields_set & {"name", "model", "url"}
-    if method not in _ASK_THE_ENCODER or not told:
-        return params
-    return {**params, _ASKED_OF: _encoder_asked_for(settings.encoder)}
+    """What is sent to the owner: with the settings that the asking process was told of.
+
+    Search settings go along and hold for the request. The encoder and the settings of `chat` and
+    `answer` go along to be compared, since the owner answers by its own. Keys stay here: the owner
+    has its own, or says that it was refused.
+    """
+    sent = dict(params)
+    if method in _ASK_THE_ENCODER and settings.encoder.model_fields_set & {"name", "model", "url"}:
+        sent[_ASKED_OF] = _encoder_asked_for(settings.encoder)
+    if method not in _ASK_BY_SETTINGS:
+        return sent
+    told = settings.retrieval.model_dump(mode="json", exclude_unset=True)
+    told.get("rerank", {}).pop("api_key", None)
+    told = merged(told, params.get("retrieval") or {})
+    if told:
+        sent["retrieval"] = told
+    if by := _told_of_models(settings):
+        sent[_ANSWERED_BY] = by
+    return sent
 
 
 def answer_request(service: Service) -> Callable[[str, Json], Json]:
@@ -44,6 +64,7 @@ def answer_request(service: Service) -> Callable[[str, Json], Json]:
 
     Raises:
         IndexMismatch: the asking process is set to another encoder than this one.
+        ConfigError: `other_settings`, it is set to another chat model or other answers.
     """
 
     def handle(method: str, params: Json) -> Json:
@@ -58,10 +79,37 @@ def answer_request(service: Service) -> Callable[[str, Json], Json]:
                 next_step="Ask with the same --encoder or --config, or wait until that process "
                 "has ended.",
             )
+        _require_same(params.pop(_ANSWERED_BY, {}), service.settings)
         result: Json = getattr(service, method)(**params)
         return result
 
     return handle
+
+
+def _told_of_models(settings: Settings) -> Json:
+    """Dotted names and values that were set explicitly."""
+    return {
+        f"{section}.{name}": value
+        for section in _OWNERS_OWN
+        for name, value in getattr(settings, section)
+        .model_dump(mode="json", exclude_unset=True)
+        .items()
+        if name not in _NOT_COMPARED
+    }
+
+
+def _require_same(told: Json, settings: Settings) -> None:
+    ours = settings.model_dump(mode="json", include=set(_OWNERS_OWN))
+    for name, value in told.items():
+        section, _, key = name.partition(".")
+        if ours[section].get(key) != value:
+            raise ConfigError(
+                f"{name} is set to {value!r}, and the process that owns the data folder answers "
+                f"by {ours[section].get(key)!r}",
+                code="other_settings",
+                next_step=f"Leave {name} as it is there, set it there, or wait until that process "
+                "has ended.",
+            )
 
 
 def _encoder_asked_for(settings: EncoderSettings) -> Json:

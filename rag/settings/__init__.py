@@ -15,7 +15,15 @@ from rag.settings.ingest import (
     RenderSettings,
     StoreSettings,
 )
-from rag.settings.loading import Settings, changed_retrieval, load_settings
+from rag.settings.loading import (
+    Settings,
+    changed_retrieval,
+    changed_settings,
+    dotted,
+    load_settings,
+    merged,
+    nested,
+)
 from rag.settings.search import (
     ContextSettings,
     LegWeights,
@@ -49,5 +57,9 @@ __all__ = [
     "StoreSettings",
     "WordingSettings",
     "changed_retrieval",
+    "changed_settings",
+    "dotted",
     "load_settings",
+    "merged",
+    "nested",
 ]

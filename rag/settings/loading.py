@@ -40,14 +40,15 @@ class Settings(Section):
     chat: ChatSettings = ChatSettings()
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, section by section; `over` has the last word."""
+    both = dict(base)
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+        if isinstance(value, Mapping) and isinstance(both.get(key), Mapping):
+            both[key] = merged(both[key], value)
         else:
-            merged[key] = value
-    return merged
+            both[key] = value
+    return both
 
 
 _PREFIX = "OCTAVO_"
@@ -114,23 +115,23 @@ def load_settings(
     Raises:
         ConfigError: a file that is missing or not TOML, an unknown key, a value out of bounds.
     """
-    merged: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if file is not None:
         try:
-            merged = tomllib.loads(file.read_text(encoding="utf-8"))
+            given = tomllib.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise ConfigError(
                 f"no settings file {file.name!r}", next_step="Check the path given to --config."
             ) from error
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{file.name} is not readable TOML: {error}") from error
-    merged = _merge(merged, _from_environment(os.environ if environ is None else environ))
-    return _validated(_merge(merged, overrides or {}))
+    given = merged(given, _from_environment(os.environ if environ is None else environ))
+    return _validated(merged(given, overrides or {}))
 
 
-def _validated(merged: Mapping[str, Any]) -> Settings:
+def _validated(given: Mapping[str, Any]) -> Settings:
     try:
-        return Settings.model_validate(merged)
+        return Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -152,6 +153,50 @@ def _no_setting(name: str, known: Iterable[str]) -> ConfigError:
     )
 
 
+def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with changes, nested by section; what was set explicitly stays so.
+
+    Raises:
+        ConfigError: an unknown name, or a value out of bounds.
+    """
+    return _validated(merged(settings.model_dump(exclude_unset=True), changes))
+
+
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"retrieval.fusion": "rrf"}` as `{"retrieval": {"fusion": "rrf"}}`; values as they are.
+
+    Raises:
+        ConfigError: a name that is no setting, or one of a secret, which is not for flags.
+    """
+    fields = {".".join(path): field for path, field in _fields(Settings)}
+    found: dict[str, Any] = {}
+    for name, value in dotted.items():
+        if name not in fields:
+            raise _no_setting(name, fields)
+        if "SecretStr" in str(fields[name].annotation):
+            raise ConfigError(
+                f"setting {name} is a secret, and others on this machine can read a command line",
+                next_step=f"Set {_PREFIX}{name.replace('.', '__').upper()} in the environment.",
+            )
+        *sections, key = name.split(".")
+        inner = found
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[key] = value
+    return found
+
+
+def dotted(changes: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The same the other way round."""
+    found: dict[str, Any] = {}
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            found |= dotted(value, (*path, name))
+        else:
+            found[".".join((*path, name))] = value
+    return found
+
+
 def changed_retrieval(settings: RetrievalSettings, changes: Mapping[str, Any]) -> RetrievalSettings:
     """Settings of one request: as they are, with what it changes, nested by section.
 
@@ -160,8 +205,8 @@ def changed_retrieval(settings: RetrievalSettings, changes: Mapping[str, Any]) -
     """
     if not changes:
         return settings
-    merged = _merge(settings.model_dump(exclude_unset=True), changes)
-    return _validated({"retrieval": merged}).retrieval
+    told = merged(settings.model_dump(exclude_unset=True), changes)
+    return _validated({"retrieval": told}).retrieval
 
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}

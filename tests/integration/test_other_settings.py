@@ -1,5 +1,6 @@
 """A process that is set to another encoder than the folder's owner is refused, not answered."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from rag.apps.connection import Connection
 from rag.apps.requests import answer_request, request_params
-from rag.errors import IndexMismatch
+from rag.errors import ConfigError, IndexMismatch
 from rag.settings import load_settings
 from rag.testing import make_pdf
 
@@ -79,3 +80,79 @@ def test_a_real_process_with_another_encoder_is_refused_while_this_one_owns_the_
         assert done.returncode == 1
         assert "colpali:acme/one was asked for" in " ".join(done.stderr.split())
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+# --- search settings ----------------------------------------------------------------------------
+def told(folder: Path, **sections):
+    overrides = {"store": {"data_dir": folder / "data"}, "render": {"workers": 1}, **sections}
+    return load_settings(overrides=overrides, environ={})
+
+
+def test_search_settings_that_were_set_go_along_with_searches_and_questions_alone(tmp_path):
+    asking = told(tmp_path, retrieval={"fusion": "rrf", "weights": {"words": 2}})
+    changes = {"fusion": "rrf", "weights": {"words": 2.0}}
+    for method in ("search", "ask"):
+        assert request_params(method, {"query": "q"}, asking) == {
+            "query": "q",
+            "retrieval": changes,
+        }
+    assert request_params("status", {}, asking) == {}
+    assert request_params("search", {}, told(tmp_path)) == {}
+
+
+def test_what_a_request_changes_itself_goes_before_what_its_process_was_told(tmp_path):
+    asking = told(tmp_path, retrieval={"fusion": "rrf", "weights": {"words": 2}})
+    given = {"retrieval": {"weights": {"dense": 3}, "fusion": "ucmr"}}
+    sent = request_params("search", given, asking)["retrieval"]
+    assert sent == {"fusion": "ucmr", "weights": {"words": 2.0, "dense": 3}}
+
+
+def test_a_key_stays_in_its_process(tmp_path):
+    asking = told(
+        tmp_path,
+        retrieval={"rerank": {"method": "http", "api_key": "sesame"}},
+        chat={"model": "m", "api_key": "sesame"},
+    )
+    sent = request_params("search", {}, asking)
+    assert sent["retrieval"] == {"rerank": {"method": "http"}}
+    assert "api_key" not in str(sent)
+    assert "sesame" not in str(sent)
+
+
+def test_another_chat_model_or_other_answers_are_refused_by_name(tmp_path):
+    handle = answer_request(Recorder(told(tmp_path, chat={"model": "ours"})))
+    assert handle("search", request_params("search", {}, told(tmp_path))) == {}
+    same = told(tmp_path, chat={"model": "ours", "timeout_s": 9})
+    assert handle("search", request_params("search", {}, same)) == {}
+    for other, name in (
+        ({"chat": {"model": "theirs"}}, "chat.model"),
+        ({"answer": {"answer_pages": 9}}, "answer.answer_pages"),
+    ):
+        with pytest.raises(ConfigError, match=name) as refused:
+            handle("search", request_params("search", {}, told(tmp_path, **other)))
+        assert refused.value.code == "other_settings"
+
+
+def test_an_owner_searches_as_the_asking_process_was_told(tmp_path):
+    source = tmp_path / "notes.pdf"
+    source.write_bytes(make_pdf([f"Lines about lighthouse {i}." for i in range(3)]))
+    asking = told(tmp_path, retrieval={"fusion": "rrf"})
+    with Connection(told(tmp_path), command="owner").open() as owner:
+        owner.ingest([source])
+        plain = owner.search("lighthouse")
+        process = subprocess.run(
+            [
+                *(OCTAVO, "search", "lighthouse", "--data-dir", tmp_path / "data", "--json"),
+                *("--set", "retrieval.fusion=rrf"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=True,
+        )
+    with Connection(asking, command="alone") as alone:
+        expected = alone.search("lighthouse")
+    found = json.loads(process.stdout)
+    scores = [hit["score"] for hit in found["hits"]]
+    assert scores == [hit["score"] for hit in expected["hits"]]
+    assert scores != [hit["score"] for hit in plain["hits"]]

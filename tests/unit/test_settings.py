@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import typer
 
+from rag.apps.cli.flags import Common
 from rag.errors import ConfigError
-from rag.settings import Settings, load_settings
+from rag.settings import Settings, changed_settings, dotted, load_settings, nested
 
 
 def refused(file: Path | None = None, **environ: str) -> ConfigError:
@@ -80,3 +82,77 @@ def test_a_key_of_a_file_that_is_no_setting_is_refused_with_the_nearest(tmp_path
 
 def test_the_variable_that_chooses_the_kernels_is_no_setting():
     assert load_settings(environ={"OCTAVO_NATIVE": "off"}) == load_settings(environ={})
+
+
+# --- settings by their dotted names -------------------------------------------------------------
+def test_dotted_names_and_sections_say_the_same():
+    sections = {"retrieval": {"fusion": "rrf", "weights": {"words": 2}}, "ocr": {"mode": "off"}}
+    flat = {"retrieval.fusion": "rrf", "retrieval.weights.words": 2, "ocr.mode": "off"}
+    assert dotted(sections) == flat
+    assert nested(flat) == sections
+
+
+def test_a_dotted_name_that_is_no_setting_gives_the_nearest():
+    with pytest.raises(ConfigError, match=r"no setting retreival\.fusion") as caught:
+        nested({"retreival.fusion": "rrf"})
+    assert caught.value.next_step == "Did you mean retrieval.fusion?"
+
+
+def test_a_section_is_no_setting():
+    with pytest.raises(ConfigError, match="no setting retrieval"):
+        nested({"retrieval": "rrf"})
+
+
+def test_a_secret_is_not_for_flags():
+    with pytest.raises(ConfigError, match="secret") as caught:
+        nested({"chat.api_key": "sesame"})
+    assert "OCTAVO_CHAT__API_KEY" in caught.value.next_step
+
+
+def test_changed_settings_remember_what_was_set_before_and_now():
+    base = load_settings(overrides={"retrieval": {"weights": {"words": 2}}}, environ={})
+    changed = changed_settings(base, {"retrieval": {"weights": {"dense": "3"}}})
+    assert changed.retrieval.weights.words == 2
+    assert changed.retrieval.weights.dense == 3
+    assert changed.retrieval.weights.model_fields_set == {"words", "dense"}
+    with pytest.raises(ConfigError, match=r"retrieval\.top_k"):
+        changed_settings(base, {"retrieval": {"top_k": "many"}})
+
+
+# --- flags --------------------------------------------------------------------------------------
+def test_any_setting_can_be_set_by_a_flag(monkeypatch):
+    monkeypatch.delenv("OCTAVO_RETRIEVAL__TOP_K", raising=False)
+    common = Common(
+        sets=[
+            "retrieval.fusion=rrf",
+            "retrieval.weights.words = 0.5",
+            'ocr.languages=["eng", "deu"]',
+            "retrieval.wording.variants=false",
+            "encoder.model=null",
+            "chat.url=http://x/v1?a=b",
+        ]
+    )
+    settings = common.settings()
+    assert settings.retrieval.fusion == "rrf"
+    assert settings.retrieval.weights.words == 0.5
+    assert settings.retrieval.wording.variants is False
+    assert settings.ocr.languages == ("eng", "deu")
+    assert settings.encoder.model is None
+    assert settings.chat.url == "http://x/v1?a=b"
+
+
+def test_a_flag_of_its_own_goes_before_a_setting():
+    common = Common(sets=["store.data_dir=there", "encoder.name=dense"], data_dir=Path("here"))
+    assert common.settings().store.data_dir == Path("here")
+    assert common.settings().encoder.name == "dense"
+
+
+@pytest.mark.parametrize("text", ["retrieval.fusion", "=rrf", "  =x", "ocr.languages=[eng"])
+def test_a_flag_that_does_not_read_is_refused(text):
+    with pytest.raises(typer.BadParameter):
+        Common(sets=[text]).settings()
+
+
+def test_a_setting_given_twice_is_refused():
+    with pytest.raises(typer.BadParameter, match="given twice"):
+        Common(sets=["retrieval.fusion=rrf", "retrieval.fusion=ucmr"]).settings()

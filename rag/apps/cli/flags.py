@@ -74,17 +74,26 @@ class Common:
             help="Where models and MaxSim run. Default: auto", rich_help_panel=COMMON_PANEL
         ),
     ] = None
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Any setting, as in retrieval.fusion=rrf. Repeatable.",
+            rich_help_panel=COMMON_PANEL,
+        ),
+    ] = None
     as_json: Annotated[
         bool, typer.Option("--json", help="Answer in JSON.", rich_help_panel=COMMON_PANEL)
     ] = False
 
     def settings(self) -> Settings:
-        """Flags over environment over file over defaults.
+        """Flags over environment over file over defaults; a flag of its own over `--set`.
 
         Raises:
             ConfigError: as `load_settings` does.
         """
-        from rag.settings import load_settings
+        from rag.settings import dotted, load_settings, nested
 
         store = {"data_dir": self.data_dir, "qdrant_url": self.qdrant_url}
         on_device = {} if self.device is None else {"device": self.device.value}
@@ -93,7 +102,38 @@ class Common:
             "encoder": on_device | ({} if self.encoder is None else encoder_override(self.encoder)),
             "retrieval": on_device,
         }
-        return load_settings(self.config, overrides=overrides)
+        given = setting_values(self.sets or []) | dotted(overrides)
+        return load_settings(self.config, overrides=nested(given))
+
+
+def setting_values(flags: list[str], *, flag: str = "--set") -> dict[str, Any]:
+    """`retrieval.fusion=rrf` flags as dotted names and values.
+
+    Raises:
+        typer.BadParameter: no name or no `=`, or the same name twice.
+    """
+    found: dict[str, Any] = {}
+    for text in flags:
+        name, separator, value = text.partition("=")
+        if not separator or not name.strip():
+            raise typer.BadParameter(f"expected SECTION.KEY=VALUE, got {text!r}", param_hint=flag)
+        if name.strip() in found:
+            raise typer.BadParameter(f"{name.strip()} is given twice", param_hint=flag)
+        found[name.strip()] = setting_value(value)
+    return found
+
+
+def setting_value(text: str) -> Any:
+    """Text, which the setting reads as what it is; a list in brackets; `null` for none."""
+    text = text.strip()
+    if text == "null":
+        return None
+    if text.startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"not JSON: {text}", param_hint="--set") from error
+    return text
 
 
 def encoder_override(text: str) -> dict[str, str]:

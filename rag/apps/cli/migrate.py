@@ -16,6 +16,7 @@ from rag.apps.cli.flags import (
     encoder_override,
     opened,
     password_in,
+    setting_values,
 )
 from rag.apps.cli.progress import progress_bar
 from rag.apps.cli.write import reporter
@@ -76,11 +77,11 @@ def migrate(
 
 def _target(common: Common, to_encoder: str | None, to_config: Path | None) -> Settings:
     """The settings to change to: the file named, or the present ones, with the encoder named."""
-    from rag.settings import load_settings
+    from rag.settings import load_settings, merged, nested
 
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = nested(setting_values(common.sets or []))
     if to_encoder is not None:
-        overrides["encoder"] = encoder_override(to_encoder)
+        overrides = merged(overrides, {"encoder": encoder_override(to_encoder)})
     return load_settings(to_config or common.config, overrides=overrides)
 
 
