@@ -82,13 +82,11 @@ def compare_runs(
     )
 
 
+Values = Mapping[str, Mapping[str, float]]  # question id -> measure -> value
+
+
 def paired_bootstrap(
-    first: Mapping[str, Mapping[str, float]],
-    second: Mapping[str, Mapping[str, float]],
-    *,
-    measures: Sequence[str],
-    n_resamples: int,
-    seed: int,
+    first: Values, second: Values, *, measures: Sequence[str], n_resamples: int, seed: int
 ) -> tuple[Difference, ...]:
     """Difference of the means of each measure, with what resampling the questions says about it.
 
@@ -98,17 +96,47 @@ def paired_bootstrap(
     Raises:
         InputError: sides over different questions or over none, a measure that a row lacks.
     """
-    if first.keys() != second.keys() or not first:
-        raise InputError("a paired comparison wants the same questions on both sides, at least one")
-    ids = sorted(first)
-    values = [_matrix(side, ids, measures) for side in (first, second)]  # (n_questions, n_measures)
-    deltas = values[1] - values[0]
-    # How often each question is drawn says all about a resample: (n_resamples, n_questions).
-    weights = np.random.default_rng(seed).multinomial(
-        len(ids), np.full(len(ids), 1 / len(ids)), size=n_resamples
+    return paired_bootstrap_of_means(
+        [(first, second)], measures=measures, n_resamples=n_resamples, seed=seed
     )
-    # Rounded, so that gains and losses that cancel give 0 and not 1e-17: (n_resamples, n_measures).
-    resampled = np.round(weights @ deltas / len(ids), 12)
+
+
+def paired_bootstrap_of_means(
+    pairs: Sequence[tuple[Values, Values]],
+    *,
+    measures: Sequence[str],
+    n_resamples: int,
+    seed: int,
+) -> tuple[Difference, ...]:
+    """The same for the mean over datasets, each dataset as heavy as any other.
+
+    Questions are resampled within their dataset: the datasets themselves are taken as they are.
+
+    Args:
+        pairs: first and second run over each dataset.
+        measures: to compare.
+        n_resamples: of the questions.
+        seed: of the draws.
+
+    Raises:
+        InputError: as `paired_bootstrap`.
+    """
+    draws = np.random.default_rng(seed)
+    means = np.zeros((2, len(measures)))
+    resampled = np.zeros((n_resamples, len(measures)))
+    for first, second in pairs:
+        if first.keys() != second.keys() or not first:
+            raise InputError(
+                "a paired comparison wants the same questions on both sides, at least one"
+            )
+        ids = sorted(first)
+        values = [_matrix(side, ids, measures) for side in (first, second)]
+        means += [side.mean(axis=0) / len(pairs) for side in values]
+        # How often each question is drawn says all about a resample: (n_resamples, n_questions).
+        weights = draws.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=n_resamples)
+        resampled += weights @ (values[1] - values[0]) / len(ids) / len(pairs)
+    # Rounded, so that gains and losses that cancel give 0 and not 1e-17.
+    resampled = np.round(resampled, 12)
     low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
     # One is added: no number of resamples shows that something never happens.
     tail = np.minimum((resampled <= 0).sum(axis=0), (resampled >= 0).sum(axis=0)) + 1
@@ -116,9 +144,9 @@ def paired_bootstrap(
     return tuple(
         Difference(
             measure=measure,
-            first=float(values[0][:, column].mean()),
-            second=float(values[1][:, column].mean()),
-            difference=float(deltas[:, column].mean()),
+            first=float(means[0, column]),
+            second=float(means[1, column]),
+            difference=float(round(means[1, column] - means[0, column], 12)),
             low=float(low[column]),
             high=float(high[column]),
             p_value=p_values[column],

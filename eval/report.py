@@ -26,6 +26,10 @@ def evaluation_report(evaluation: Evaluation) -> str:
         f"machine    {cpu['cores']} x {cpu['cpu']}, commit {evaluation.commit or '-'}",
     ]
     lines += [f"refused    {query}: {reason}" for query, reason in evaluation.refused.items()]
+    lines += [
+        f"notice     {code}, {seen['questions']} questions: {seen['message']}"
+        for code, seen in evaluation.notices.items()
+    ]
     return "\n".join(lines)
 
 

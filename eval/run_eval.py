@@ -5,13 +5,14 @@ What is asked is handed in as a function: this module knows no index and no enco
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -21,7 +22,15 @@ from eval.provenance import commit, config_hash, machine
 from eval.runs import Hit, checked_hits, write_atomically, write_json_lines, write_run
 from rag.errors import InputError
 
-Search = Callable[[Query], Sequence[Hit]]
+
+class Found(NamedTuple):
+    """What a search gave: pages, best first, and what it says of itself, by code."""
+
+    hits: Sequence[Hit]
+    notices: Mapping[str, str] = {}
+
+
+Search = Callable[[Query], Found]
 Progress = Callable[[int, int], None]
 
 
@@ -33,6 +42,7 @@ class Evaluation:
         by_type: question type to {"n": ..., measure: mean, ...}.
         latency_ms: {"p50": ..., "p95": ...} over the questions.
         refused: id to reason, for questions that the search would not take; they count as 0.
+        notices: code of a notice to {"questions": how many had it, "message": as the first said}.
     """
 
     dataset: str
@@ -43,6 +53,7 @@ class Evaluation:
     by_type: dict[str, dict[str, float]]
     latency_ms: dict[str, float]
     refused: dict[str, str]
+    notices: dict[str, dict[str, Any]]
     encoder: str
     config_hash: str
     commit: str
@@ -58,9 +69,16 @@ class _Answered:
     hits: list[Hit]
     ms: float
     refusal: str = ""
+    notices: dict[str, str] = field(default_factory=dict)
 
     def as_row(self, query_id: str) -> dict[str, Any]:
-        return {"id": query_id, "ms": self.ms, "refusal": self.refusal, "hits": self.hits}
+        return {
+            "id": query_id,
+            "ms": self.ms,
+            "refusal": self.refusal,
+            "notices": self.notices,
+            "hits": self.hits,
+        }
 
 
 @dataclass
@@ -84,7 +102,8 @@ class _Journal:
         for line in lines[:-1]:  # what follows the last line end is empty or torn
             row = json.loads(line)
             hits = [Hit(*hit) for hit in row["hits"]]
-            self.answered[row["id"]] = _Answered(hits, row["ms"], row["refusal"])
+            notices = row.get("notices", {})  # lines of older runs have none
+            self.answered[row["id"]] = _Answered(hits, row["ms"], row["refusal"], notices)
 
     def open(self) -> TextIO:
         """Open for more lines, behind what was recalled and nothing else."""
@@ -112,6 +131,7 @@ def evaluate(
     progress: Progress | None = None,
     resume: bool = True,
     history_dir: Path | None = None,
+    warm_up: int = 0,
 ) -> Evaluation:
     """Ask, measure, and write `run.tsv`, `per_query.jsonl` and `measures.json` to `out_dir`.
 
@@ -127,6 +147,7 @@ def evaluate(
         progress: called with (questions answered, questions in all).
         resume: whether to take over answers at all.
         history_dir: where `<dataset>.jsonl` gets a line, if any question was asked anew.
+        warm_up: questions asked once more, before any is timed: models load, caches fill.
 
     Returns:
         The figures.
@@ -155,7 +176,7 @@ def evaluate(
     journal = _Journal(out_dir / "answered.jsonl", settings_hash)
     if resume:
         journal.recall()
-    asked_anew = _ask(queries, search, journal, progress)
+    asked_anew = _ask(queries, search, journal, progress, warm_up)
 
     answered = {query.id: journal.answered[query.id] for query in queries}
     run = {query_id: row.hits for query_id, row in answered.items()}
@@ -173,6 +194,7 @@ def evaluate(
             "p95": round(float(np.percentile(latencies_ms, 95)), 2),
         },
         refused={query_id: row.refusal for query_id, row in answered.items() if row.refusal},
+        notices=_noticed(answered.values()),
         encoder=encoder,
         config_hash=settings_hash,
         commit=commit(),
@@ -196,26 +218,43 @@ def evaluate(
 
 
 def _ask(
-    queries: Sequence[Query], search: Search, journal: _Journal, progress: Progress | None
+    queries: Sequence[Query],
+    search: Search,
+    journal: _Journal,
+    progress: Progress | None,
+    warm_up: int,
 ) -> int:
     """Ask what the journal does not know; how many that were."""
     missing = [query for query in queries if query.id not in journal.answered]
     n_answered = len(queries) - len(missing)
+    for query in missing[:warm_up]:
+        with contextlib.suppress(InputError):
+            search(query)
     with journal.open() as file:
         for query in missing:
             start = time.perf_counter()
             refusal = ""
-            hits: Sequence[Hit] = ()
+            found = Found(())
             try:
-                hits = search(query)
+                found = search(query)
             except InputError as error:
                 refusal = error.message
             ms = round((time.perf_counter() - start) * 1e3, 3)
-            journal.add(file, query.id, _Answered(checked_hits(query.id, hits), ms, refusal))
+            hits = checked_hits(query.id, found.hits)
+            journal.add(file, query.id, _Answered(hits, ms, refusal, dict(found.notices)))
             n_answered += 1
             if progress is not None:
                 progress(n_answered, len(queries))
     return len(missing)
+
+
+def _noticed(answered: Iterable[_Answered]) -> dict[str, dict[str, Any]]:
+    noticed: dict[str, dict[str, Any]] = {}
+    for each in answered:
+        for code, message in each.notices.items():
+            seen = noticed.setdefault(code, {"questions": 0, "message": message})
+            seen["questions"] += 1
+    return noticed
 
 
 def _by_type(queries: Sequence[Query], values: Mapping[str, Values]) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ import pytest
 from eval.datasets import Dataset, PageKey, Query, Scope, load_dataset
 from eval.measures import NAMES, mean, measure_queries
 from eval.report import evaluation_report
-from eval.run_eval import Evaluation, evaluate
+from eval.run_eval import Evaluation, Found, evaluate
 from eval.runs import Hit, checked_hits, read_json, read_json_lines, read_run, write_run
 from rag.errors import BackendError, InputError
 
@@ -211,12 +211,13 @@ class Searcher:
     def __init__(self, error_at: str = "", error: Exception | None = None) -> None:
         self.asked: list[str] = []
         self._error_at, self._error = error_at, error
+        self.notices: dict[str, dict[str, str]] = {}  # by question
 
-    def __call__(self, question: Query) -> list[Hit]:
+    def __call__(self, question: Query) -> Found:
         self.asked.append(question.id)
         if question.id == self._error_at and self._error is not None:
             raise self._error
-        return hits(1, 2)
+        return Found(hits(1, 2), self.notices.get(question.id, {}))
 
 
 Evaluate = Callable[..., Evaluation]
@@ -320,6 +321,30 @@ def test_a_refused_question_counts_as_zero_and_is_named(run: Evaluate) -> None:
     assert found.refused == {"q1": "a question without words"}
     assert found.by_type["easy"]["RR@10"] == 0
     assert "refused    q1: a question without words" in evaluation_report(found)
+
+
+def test_notices_are_counted_and_outlive_a_stopped_run(run: Evaluate) -> None:
+    first = Searcher("q3", BackendError("gone"))
+    first.notices = {"q1": {"rerank_failed": "no answer in 9 s"}}
+    with pytest.raises(BackendError):
+        run(first)
+    again = Searcher()
+    again.notices = {"q3": {"rerank_failed": "refused", "other": "x"}}
+    found = run(again)
+    assert found.notices == {
+        "rerank_failed": {"questions": 2, "message": "no answer in 9 s"},
+        "other": {"questions": 1, "message": "x"},
+    }
+    assert "notice     rerank_failed, 2 questions: no answer in 9 s" in evaluation_report(found)
+
+
+def test_what_warms_up_is_asked_once_more_and_not_kept(run: Evaluate) -> None:
+    searcher = Searcher("q1", InputError("a question without words"))
+    assert run(searcher, warm_up=2).n_questions == 3
+    assert searcher.asked == ["q1", "q2", "q1", "q2", "q3"]
+    again = Searcher()
+    run(again, warm_up=2)
+    assert again.asked == []
 
 
 def test_a_dataset_without_questions_in_the_scope_is_refused(run: Evaluate) -> None:
