@@ -172,14 +172,14 @@ def test_a_settings_file_is_written_in_the_place_of_the_collections_own(octavo, 
 
 
 def test_an_evaluation_notes_the_settings_that_were_tuned(octavo, tmp_path):
-    from rag.apps.cli.evaluate import _what_could_matter
+    from rag.apps.cli.dataset_runs import what_could_matter
     from rag.settings import load_settings
 
     octavo.json("tune", "--n-queries", "4", "--target-recall", "0.1")
     kept = octavo.tuned.read_text()
     octavo.tuned.write_text(re.sub(r"int8_candidates = \d+", "int8_candidates = 47", kept))
     settings = load_settings(overrides={"store": {"data_dir": octavo.folder / "data"}})
-    noted = _what_could_matter(settings, "default")["retrieval"]
+    noted = what_could_matter(settings, "default")["retrieval"]
     assert noted["int8_candidates"] == 47
     assert noted["top_k"] == settings.retrieval.top_k
 

@@ -5,32 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rag.apps.cli import exit_codes, output, report
+from rag.apps.cli.dataset_runs import (
+    DEFAULT_RUNS,
+    Scope,
+    bring_up_to_date,
+    documents_of,
+    search,
+    what_could_matter,
+)
 from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, opened
-from rag.apps.cli.progress import progress_bar, reporting
+from rag.apps.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from eval.datasets import Dataset, Query
-    from eval.runs import Hit
-    from rag.settings import Settings
+    from eval.run_eval import Found
 
-DEFAULT_RUNS = Path("eval-runs")
 DEFAULT_HISTORY = Path("eval/history")  # of a checkout; an installed Octavo keeps none by itself
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-
-
-class Scope(StrEnum):
-    """Whether a question is asked of all documents, or of the one it is about."""
-
-    CORPUS = "corpus"
-    DOCUMENT = "document"
 
 
 def register(app: typer.Typer) -> None:
@@ -75,6 +73,7 @@ def run(
     from eval.datasets import load_dataset
     from eval.report import evaluation_report
     from eval.run_eval import evaluate
+    from eval.sweep_plan import collection_name
 
     settings = common.settings()
     if history is None and DEFAULT_HISTORY.is_dir():
@@ -84,22 +83,24 @@ def run(
         dataset = dataset.first(limit, scope.value)
     out = out or DEFAULT_RUNS / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     # Measures are over exactly the documents of the dataset, so they get a collection of their own.
-    collection = f"eval-{dataset.name}" if common.collection == "default" else common.collection
+    collection = common.collection
+    if collection == "default":
+        collection = collection_name(dataset.name, settings)
     with opened(settings, "eval run") as octavo:
-        totals = _bring_up_to_date(octavo, dataset, collection)
+        totals = bring_up_to_date(octavo, dataset, collection)
 
-        def search(query: Query) -> list[Hit]:
-            return _search(octavo, query, collection, scope, mode=mode, exact=exact)
+        def ask(query: Query) -> Found:
+            return search(octavo, query, collection, scope, mode=mode, exact=exact)
 
         with progress_bar("questions") as progress:
             task = progress.add_task("asking", total=None)
             evaluation = evaluate(
                 dataset,
-                search,
+                ask,
                 out_dir=out,
                 scope=scope.value,
                 config={
-                    **_what_could_matter(settings, collection),
+                    **what_could_matter(settings, collection),
                     "mode": mode.value,
                     "exact": exact,
                 },
@@ -119,69 +120,6 @@ def run(
     return exit_codes.after_ingest(totals["documents"])
 
 
-def _bring_up_to_date(octavo: Any, dataset: Dataset, collection: str) -> dict[str, Any]:
-    """Ingest what is new or changed, delete what the dataset no longer has."""
-
-    def on_document(event: Mapping[str, Any]) -> None:
-        if event["error"]:
-            output.warnings([{"message": f"{event['source']}: {event['error']['message']}"}])
-
-    with progress_bar("pages") as progress:
-        totals: dict[str, Any] = octavo.ingest(
-            paths=[(dataset.folder / "docs").absolute()],
-            collection=collection,
-            metadata={},
-            readers=None,
-            force=False,
-            dry_run=False,
-            password=None,
-            on_event=reporting(progress, on_document),
-        )
-    stale = [
-        document["document_id"]
-        for document in octavo.list_documents(collection=collection)["documents"]
-        if document["source"] not in dataset.documents
-    ]
-    if stale:
-        octavo.delete(documents=stale, collection=collection)
-    return totals
-
-
-def _search(
-    octavo: Any, query: Query, collection: str, scope: Scope, *, mode: Mode, exact: bool
-) -> list[Hit]:
-    from eval.runs import HITS_PER_QUERY, Hit
-
-    result = octavo.search(
-        query=query.text,
-        collection=collection,
-        top_k=HITS_PER_QUERY,
-        mode=mode.value,
-        exact=exact,
-        explain=False,
-        highlights=False,
-        filters=None,
-        documents=_documents(query.doc, scope),
-        pages=None,
-    )
-    return [Hit(hit["source"], hit["page_number"], hit["score"]) for hit in result["hits"]]
-
-
-def _documents(doc: str | None, scope: Scope) -> list[str] | None:
-    return [doc] if scope is Scope.DOCUMENT and doc is not None else None
-
-
-def _what_could_matter(settings: Settings, collection: str) -> dict[str, Any]:
-    """The settings that can change what is found, tuned ones among them; where the index lies
-    cannot.
-    """
-    from rag.tuned import read_tuning, tuning_path, with_tuning
-
-    tuning = read_tuning(tuning_path(settings.store.data_dir, collection))
-    used = settings.model_copy(update={"retrieval": with_tuning(settings.retrieval, tuning)})
-    return used.model_dump(mode="json", exclude={"store"})
-
-
 def _ask_all(
     octavo: Any, dataset: Dataset, collection: str, scope: Scope, mode: Mode, out: Path
 ) -> dict[str, Any]:
@@ -191,7 +129,7 @@ def _ask_all(
     # A question without an answer is always about its document: elsewhere there might be one.
     questions: list[tuple[str, str, list[str] | None]] = [
         *(
-            (each.id, each.text, _documents(each.doc, scope))
+            (each.id, each.text, documents_of(each.doc, scope))
             for each in dataset.counted(scope.value)
         ),
         *((each.id, each.text, [each.doc]) for each in dataset.unanswerable),
