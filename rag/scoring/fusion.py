@@ -6,7 +6,8 @@ rows, is a page that the leg has no score for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -53,13 +54,104 @@ def weighted_zscore_sum(legs: Mapping[str, Scores], weights: Mapping[str, float]
         ShapeError: legs of different lengths.
         InputError: a leg without a weight.
     """
-    lengths = {name: len(scores) for name, scores in legs.items()}
-    if len(set(lengths.values())) > 1:
-        raise ShapeError(f"legs want one score for each page of one list, got lengths {lengths}")
-    total = np.zeros(next(iter(lengths.values()), 0))
-    for name, scores in legs.items():
-        total += _weight(weights, name) * zscore(scores)
-    return total
+    return _weighted_sum(legs, weights, zscore)
+
+
+def weighted_min_max(legs: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
+    """Weighted mean of the legs' scores moved to [0, 1]; what a leg lacks counts 0.
+
+    Unchanged under s -> a * s + b with a > 0 in any leg. All 0 where all weights are.
+
+    Raises:
+        ShapeError, InputError: as `weighted_zscore_sum`.
+    """
+    return _weighted_mean(legs, weights, min_max)
+
+
+def weighted_softmax(legs: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
+    """Weighted mean of the legs' scores as probabilities over pages; what a leg lacks counts 0.
+
+    Notices the scale of a leg, not its origin: BM25, with differences of 10, puts nearly all on
+    one page; cosines spread it over all. All 0 where all weights are.
+
+    Raises:
+        ShapeError, InputError: as `weighted_zscore_sum`.
+    """
+    return _weighted_mean(legs, weights, softmax)
+
+
+def softmax(scores: Scores, *, temperature: float = 1.0) -> Scores:
+    """Probabilities over the pages that have a score, 0 for the others."""
+    missing = ~np.isfinite(scores)
+    if missing.all():
+        return np.zeros(len(scores))
+    shifted = np.where(missing, -np.inf, scores - scores[~missing].max())
+    odds = np.exp(shifted / temperature)
+    return np.asarray(odds / odds.sum(), np.float64)
+
+
+def ranks(scores: Scores) -> Scores:
+    """Places from 1, best first; tied pages share the best of theirs, a missing page has NaN.
+
+    Shared, because a leg may give many pages one score (all pages of a document): an order among
+    them by id would count as if the leg had told them apart.
+    """
+    held = np.isfinite(scores)
+    placed = np.full(len(scores), np.nan)
+    placed[held] = 1 + np.searchsorted(np.sort(-scores[held]), -scores[held])
+    return placed
+
+
+def reciprocal_ranks(
+    legs: Mapping[str, Scores], weights: Mapping[str, float], *, rrf_k: int
+) -> Scores:
+    """`reciprocal_rank_fusion` of legs that are scores, with `ranks`: 0 where no leg has a page.
+
+    Raises:
+        ShapeError, InputError: as `weighted_zscore_sum`.
+    """
+    return _weighted_sum(legs, weights, lambda leg: np.nan_to_num(1.0 / (rrf_k + ranks(leg))))
+
+
+def average_rank(legs: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
+    """1 / weighted mean of `ranks`, so up to 1; a page that a leg lacks stands one place below.
+
+    All 0 where all weights are.
+
+    Raises:
+        ShapeError, InputError: as `weighted_zscore_sum`.
+    """
+
+    def placed(leg: Scores) -> Scores:
+        return np.nan_to_num(ranks(leg), nan=1.0 + np.isfinite(leg).sum())
+
+    mean = _weighted_mean(legs, weights, placed)
+    return np.divide(1.0, mean, out=np.zeros_like(mean), where=mean > 0)
+
+
+def shared_zscores(first: Scores, second: Scores, *, second_share: float) -> Scores:
+    """Two kinds of evidence, each in its own standard deviations, mixed by one share (UCMR).
+
+    Unchanged under s -> a * s + b with a > 0 on either side. The population is the pages handed
+    in; a missing page takes the smallest score of its side.
+
+    Args:
+        first: (n_pages,), text.
+        second: (n_pages,), image.
+        second_share: 0 is the first alone, 1 the second alone.
+
+    Source: unified cross-modal retrieval (UCMR) of CMRAG, by its reviews.
+    """
+    return (1.0 - second_share) * zscore(first) + second_share * zscore(second)
+
+
+def interleaved(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Page ids of two rankings in turn, each once: the first 2m hold the best m of either.
+
+    Source: text and image evidence side by side, without a common score (UniDoc-Bench).
+    """
+    turns = zip_longest(first, second)
+    return list(dict.fromkeys(page_id for turn in turns for page_id in turn if page_id is not None))
 
 
 def reciprocal_rank_fusion(
@@ -106,6 +198,26 @@ def _weight(weights: Mapping[str, float], name: str) -> float:
     if name not in weights:
         raise InputError(f"leg {name!r} has no weight; there are weights for {sorted(weights)}")
     return weights[name]
+
+
+def _weighted_sum(
+    legs: Mapping[str, Scores], weights: Mapping[str, float], value: Callable[[Scores], Scores]
+) -> Scores:
+    lengths = {name: len(scores) for name, scores in legs.items()}
+    if len(set(lengths.values())) > 1:
+        raise ShapeError(f"legs want one score for each page of one list, got lengths {lengths}")
+    total = np.zeros(next(iter(lengths.values()), 0))
+    for name, scores in legs.items():
+        total += _weight(weights, name) * value(scores)
+    return total
+
+
+def _weighted_mean(
+    legs: Mapping[str, Scores], weights: Mapping[str, float], value: Callable[[Scores], Scores]
+) -> Scores:
+    total = _weighted_sum(legs, weights, value)
+    whole = sum(weights[name] for name in legs)
+    return total / whole if whole else total
 
 
 def _impute_minimum(scores: Scores) -> Scores:
