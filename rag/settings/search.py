@@ -57,24 +57,36 @@ class RerankSettings(Section):
     """Reading the best pages again, each beside the question."""
 
     method: Literal["none", "cross_encoder", "http", "qwen3_vl", "vlm_yes_no", "vlm_listwise"] = (
-        Field("none", description="Who reads; the last two ask the model of `chat`.")
+        Field(
+            "none",
+            description="Who reads (docs/adr/0020-rerankers.md); the last two ask the model of "
+            "`chat`.",
+        )
     )
     model: str | None = Field(
         None, description="Model id on the hub or a folder (cross_encoder, qwen3_vl, http)."
     )
     revision: str | None = Field(None, description="Commit of the model on the hub.")
-    url: str | None = Field(None, description="For http: address of a server with /rerank.")
+    url: str | None = Field(
+        None, description="For http: what stands before /rerank, such as http://127.0.0.1:8000/v1."
+    )
     api_key: SecretStr | None = Field(None, description="For http: bearer key of the server.")
     pages: int = Field(20, ge=1, le=200, description="Best pages that are read again.")
+    page_as: Literal["image", "words", "both"] = Field(
+        "image", description="For qwen3_vl and the last two: what they are shown of a page."
+    )
     instruction: str | None = Field(
         None, description="For qwen3_vl: what is looked for; None is the model's own."
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where local models run.")
-    batch_size: int = Field(4, ge=1, le=256, description="Pages a forward pass.")
+    batch_size: int = Field(4, ge=1, le=256, description="Pages or texts a forward pass.")
     weight: float = Field(
-        1.0, ge=0, le=1, description="Share of the reranker's rank; the rest is the rank before."
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the reranker's rank against the rank before, by reciprocal ranks.",
     )
-    timeout_s: float = Field(60.0, gt=0, description="Time that one request may take.")
+    timeout_s: float = Field(60.0, gt=0, description="For http: time that one request may take.")
 
 
 class SelectSettings(Section):
