@@ -133,7 +133,8 @@ def _whole_pixels(boxes: npt.NDArray[np.float64], beside_px: float, limits: _Int
     """(n, 4) every pixel that a box grown by `beside_px` touches, within the image."""
     low = np.floor(boxes[:, :2] - beside_px)
     high = np.ceil(boxes[:, 2:] + beside_px)
-    return np.clip(np.hstack([low, high]), 0, limits).astype(np.int64)
+    within: _IntArray = np.clip(np.hstack([low, high]), 0, limits).astype(np.int64)
+    return within
 
 
 def _steps(image: Image.Image, apart: tuple[int, int]) -> _BoolArray:
@@ -151,7 +152,7 @@ def _steps(image: Image.Image, apart: tuple[int, int]) -> _BoolArray:
 
 def _n_inside(steps: _BoolArray, boxes: _IntArray, axis: str) -> _IntArray:
     """(n,) steps between two pixels of a box; boxes (n, 4) in whole pixels."""
-    total = np.zeros((steps.shape[0] + 1, steps.shape[1] + 1), np.int32)
+    total: _IntArray = np.zeros((steps.shape[0] + 1, steps.shape[1] + 1), np.int32)
     np.cumsum(np.cumsum(steps, axis=0), axis=1, out=total[1:, 1:])
     x0, y0, x1, y1 = boxes.T
     if axis == "x":
