@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rag.chat.openai import OpenAiChat
 from rag.errors import ConfigError
 from rag.ports import ChatModel
 from rag.settings import ChatSettings
@@ -18,7 +17,11 @@ def chat_model(
     Raises:
         ConfigError: a model without a server.
     """
-    return None if settings.model is None else OpenAiChat.connect(settings, environ)
+    if settings.model is None:
+        return None
+    from rag.chat.openai import OpenAiChat  # a client that only servers want
+
+    return OpenAiChat.connect(settings, environ)
 
 
 def require_chat(chat: ChatModel | None, setting: str) -> ChatModel:
@@ -42,6 +45,8 @@ def describe(settings: ChatSettings, environ: Mapping[str, str] | None = None) -
         ConfigError: no address; a server that has other models.
         ModelFailed: it cannot be asked.
     """
+    from rag.chat.openai import OpenAiChat  # a client that only servers want
+
     chat = OpenAiChat.connect(settings, environ)
     try:
         models = chat.models()
