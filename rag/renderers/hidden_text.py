@@ -25,7 +25,11 @@ _LEAST_SIZE_PT = 1.0
 _LEAST_SIZE_SHARE = 1 / 500
 # Out of 255, between neighbouring pixels. A flat ground has 0 in every reader's rendering.
 _LEAST_STEP = 4
-# Ink may lie beside its word's box: fonts tell their heights wrongly, OCR its places.
+# A word of letters has ink half way up its box, and what covers a word may end at its rims.
+_RIM_SHARES = (0.3, 0.2)  # of the box, above and below
+# A single letter, or so few pixels of a word, may be thin and lie beside its box: fonts tell
+# heights wrongly, OCR places. Ink near it that is no other word's then counts as its own.
+_SURE_LETTERS, _SURE_LENGTH_PX, _SURE_HEIGHT_PX = 2, 4, 2
 _BESIDE_PT = 3.0
 
 
@@ -87,10 +91,7 @@ def _is_too_small(text: PageText, longer_side_pt: float) -> _BoolArray:
 
 
 def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
-    """(n_words,) whether the pixels of a word are one even ground.
-
-    Ink beside its box counts for a word too, unless it is another word's.
-    """
+    """(n_words,) whether the pixels of a word are one even ground."""
     image = small.image.convert("RGB")
     width_px, height_px = image.size
     across = _steps(image, (1, 0))  # (height_px, width_px - 1): between pixel x and x + 1
@@ -99,20 +100,27 @@ def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
     px_per_pt = small.px_per_pt
     boxes = text.boxes.astype(np.float64) * px_per_pt
     limits = np.array([width_px, height_px, width_px, height_px])
-    # Of a pixel at the edge, half belongs to the word; never less than one pixel.
-    inner = np.clip(np.rint(boxes), 0, limits).astype(np.int64)
-    inner[:, :2] = np.minimum(inner[:, :2], limits[:2] - 1)
-    inner[:, 2:] = np.maximum(inner[:, 2:], inner[:, :2] + 1)
-    suspects = np.flatnonzero(_n_inside(across, inner, "x") + _n_inside(down, inner, "y") == 0)
-    if not len(suspects):
-        return np.zeros(len(text), np.bool_)
 
-    without_ink = np.zeros(len(text), np.bool_)
+    def is_flat(pixels: _IntArray) -> _BoolArray:
+        flat: _BoolArray = _n_inside(across, pixels, "x") + _n_inside(down, pixels, "y") == 0
+        return flat
+
+    cores = _nearest_pixels(_without_rims(boxes), limits)
+    sizes_px = cores[:, 2:] - cores[:, :2]
+    is_sure: _BoolArray = (
+        np.array([sum(map(str.isalnum, word)) >= _SURE_LETTERS for word in text.words])
+        & (sizes_px.max(axis=1) >= _SURE_LENGTH_PX)
+        & (sizes_px.min(axis=1) >= _SURE_HEIGHT_PX)
+    )
+    without_ink: _BoolArray = is_sure & is_flat(cores)
+    is_suspect = without_ink | is_flat(_nearest_pixels(boxes, limits))
+    suspects = np.flatnonzero(is_suspect & ~is_sure)
+    if not len(suspects):
+        return without_ink
+
     outer = _whole_pixels(boxes, _BESIDE_PT * px_per_pt, limits)
     # What a pixel of a neighbour's box shows, or of its rim, is the neighbour's.
     rim = _whole_pixels(boxes, 1.0, limits)
-    is_suspect = np.zeros(len(text), np.bool_)
-    is_suspect[suspects] = True
     taken = np.zeros((height_px, width_px), np.bool_)
     for x0, y0, x1, y1 in rim[~is_suspect]:
         taken[y0:y1, x0:x1] = True
@@ -127,6 +135,27 @@ def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
         ).any()
         without_ink[word] = not has_ink
     return without_ink
+
+
+def _without_rims(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n, 4) boxes less high by `_RIM_SHARES`; what is higher than wide is written upwards."""
+    sides = boxes[:, 2:] - boxes[:, :2]  # (n, 2)
+    is_level = sides[:, 0] >= sides[:, 1]
+    above, below = _RIM_SHARES
+    cores = boxes.copy()
+    cores[is_level, 1] += above * sides[is_level, 1]
+    cores[is_level, 3] -= below * sides[is_level, 1]
+    cores[~is_level, 0] += below * sides[~is_level, 0]
+    cores[~is_level, 2] -= below * sides[~is_level, 0]
+    return cores
+
+
+def _nearest_pixels(boxes: npt.NDArray[np.float64], limits: _IntArray) -> _IntArray:
+    """(n, 4) pixels that lie within a box by half at least, within the image; one at the least."""
+    nearest: _IntArray = np.clip(np.rint(boxes), 0, limits).astype(np.int64)
+    nearest[:, :2] = np.minimum(nearest[:, :2], limits[:2] - 1)
+    nearest[:, 2:] = np.maximum(nearest[:, 2:], nearest[:, :2] + 1)
+    return nearest
 
 
 def _whole_pixels(boxes: npt.NDArray[np.float64], beside_px: float, limits: _IntArray) -> _IntArray:

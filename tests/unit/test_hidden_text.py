@@ -15,6 +15,9 @@ from rag.renderers.hidden_text import split_hidden
 from rag.testing.pdfs import PdfPage, PdfText, make_pdf
 from rag.types import RenderedPage
 
+WIDE, TIGHT = Box(60, 390, 400, 420), Box(71, 448, 147, 462)
+RULES = (Box(60, 494, 400, 495), Box(60, 514, 400, 515))
+COVERS = (WIDE, TIGHT, *RULES)
 RENDERERS = [
     name
     for name, library in (("pypdfium2", "pypdfium2"), ("pymupdf", "pymupdf"))
@@ -65,6 +68,8 @@ def split_pdf(request, tmp_path):
         pytest.param(PdfText("secret order", 72, 130, grey=0.992), id="nearly white"),
         pytest.param(PdfText("secret order", 72, 130, is_drawn=False), id="never drawn"),
         pytest.param(PdfText("secret order", 72, 408), id="covered"),
+        pytest.param(PdfText("secret order", 72, 459), id="covered and no more"),
+        pytest.param(PdfText("secret order", 72, 508, grey=1.0), id="white between rules"),
         pytest.param(PdfText("secret order", 72, 130, size_pt=0.5), id="half a point"),
         pytest.param(PdfText("secret order", 150, 100, grey=1.0), id="in a line that is seen"),
     ],
@@ -76,7 +81,7 @@ def test_words_that_nobody_sees_are_hidden(split_pdf, hidden, dpi):
         PdfText("and costs fell", 230, 100),
         PdfText("again this year", 72, 114.4),
     ]
-    page = PdfPage([*seen, hidden], covers=[Box(60, 390, 400, 420)])
+    page = PdfPage([*seen, hidden], covers=COVERS)
     shown, found = split_pdf(page, dpi)
     assert sorted(shown) == sorted("Revenue grew and costs fell again this year".split())
     assert found == ["secret", "order"]
@@ -117,24 +122,32 @@ def test_words_off_the_visible_page_are_in_neither_part_or_hidden(split_pdf):
     assert set(hidden) <= {"secret", "order"}
 
 
-def test_an_ocr_layer_over_a_scan_is_shown_even_where_its_boxes_are_a_little_off():
+def test_an_ocr_layer_over_a_scan_is_shown_even_where_its_boxes_are_half_a_line_off():
     page = blank()
-    # Ink 3 px above where the layer says that it is, 2 pt beyond its box.
     ImageDraw.Draw(page.image).text((20, 20), "scanned", fill="black")
     drawn = np.argwhere(np.asarray(page.image.convert("L")) < 128)
     (y0, x0), (y1, x1) = drawn.min(axis=0) * 1.8, (drawn.max(axis=0) + 1) * 1.8
-    below = [x0, y1 + 2, x1, y1 + 2 + (y1 - y0)]
-    shown, hidden = split(text_of(["scanned"], [below]), page)
+    half = (y1 - y0) / 2
+    shown, hidden = split(text_of(["scanned"], [[x0, y0 + half, x1, y1 + half]]), page)
     assert (shown.words, hidden.words) == (("scanned",), ())
 
 
-def test_what_a_neighbour_shows_does_not_count_for_a_word():
+def test_a_thin_letter_is_shown_where_its_ink_lies_beside_its_box():
+    page = blank()
+    ImageDraw.Draw(page.image).line((20, 20, 20, 25), fill="black")
+    beside = [38, 36, 39, 46]  # 2 pt right of the line
+    shown, hidden = split(text_of(["l"], [beside]), page)
+    assert (shown.words, hidden.words) == (("l",), ())
+
+
+@pytest.mark.parametrize("word", ["white", "w"])
+def test_what_a_neighbour_shows_does_not_count_for_a_word(word):
     page = blank()
     for x in range(10, 31, 2):
         ImageDraw.Draw(page.image).line((x, 20, x, 25), fill="black")
     neighbour, beside = [18, 36, 56, 46.8], [57, 36, 90, 46.8]
-    shown, hidden = split(text_of(["seen", "white"], [neighbour, beside]), page)
-    assert (shown.words, hidden.words) == (("seen",), ("white",))
+    shown, hidden = split(text_of(["seen", word], [neighbour, beside]), page)
+    assert (shown.words, hidden.words) == (("seen",), (word,))
 
 
 def test_a_page_where_every_word_is_white_hides_them_all_and_one_without_words_hides_none():

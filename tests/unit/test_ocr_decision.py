@@ -15,8 +15,8 @@ WIDTH_PT, HEIGHT_PT = 612, 792
 FONT = ImageFont.load_default(11)
 
 ENGLISH = """The company reported higher revenue in every region this year, while operating costs
-fell for the third quarter in a row. Management expects demand to remain strong through next spring and
-plans to open several new plants abroad. Shareholders will receive a dividend of forty cents."""
+fell for the third quarter in a row. Management expects demand to remain strong through next spring
+and plans to open several new plants abroad. Shareholders will receive a dividend of forty cents."""
 LANGUAGES = {
     "english": ENGLISH,
     "czech": """Společnost vykázala vyšší tržby ve všech krajích, zatímco provozní náklady klesly už
@@ -26,8 +26,8 @@ LANGUAGES = {
     gweithredu am y trydydd chwarter yn olynol. Mae'r rheolwyr yn disgwyl i'r galw barhau'n gryf
     drwy'r gwanwyn nesaf ac yn bwriadu agor sawl ffatri newydd dramor.""",
     "vietnamese": """Công ty báo cáo doanh thu cao hơn ở mọi khu vực trong năm nay, trong khi chi
-    phí hoạt động giảm quý thứ ba liên tiếp. Ban lãnh đạo kỳ vọng nhu cầu vẫn mạnh đến mùa xuân năm sau
-    và dự định mở một số nhà máy mới ở nước ngoài.""",
+    phí hoạt động giảm quý thứ ba liên tiếp. Ban lãnh đạo kỳ vọng nhu cầu vẫn mạnh đến mùa xuân
+    năm sau và dự định mở một số nhà máy mới ở nước ngoài.""",
     "russian": """Компания сообщила о росте выручки во всех регионах в этом году, тогда как расходы
     снизились третий квартал подряд. Руководство ожидает, что спрос останется высоким.""",  # noqa: RUF001 - Russian
     "greek": """Η εταιρεία ανακοίνωσε υψηλότερα έσοδα σε κάθε περιοχή φέτος, ενώ τα
