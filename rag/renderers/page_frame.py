@@ -175,7 +175,7 @@ class WordColumns:
         """
         if not self.words:
             return PageText.empty()
-        words = [_clean(word) for word in self.words]
+        words = [clean_word(word) for word in self.words]
         page = np.array([width_pt, height_pt, width_pt, height_pt], np.float32)
         clipped = np.clip(boxes.astype(np.float32), 0.0, page)
         shows = np.isfinite(clipped).all(axis=1)
@@ -191,7 +191,8 @@ class WordColumns:
         )
 
 
-def _clean(word: str) -> str:
+def clean_word(word: str) -> str:
+    """Without invisible characters, and ligatures as the letters they stand for."""
     if word.isascii() and word.isprintable():
         return word
     return _INVISIBLE.sub("", word).translate(_LIGATURES).strip()

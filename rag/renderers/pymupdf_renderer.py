@@ -16,8 +16,9 @@ from PIL import Image
 from rag.errors import DocumentError
 from rag.geometry import FloatArray
 from rag.page_text import PageText
-from rag.ports import PdfInfo
+from rag.ports import OutlineEntry, PdfInfo
 from rag.renderers import page_frame
+from rag.renderers.outline import read_outline
 from rag.types import RenderedPage
 
 # Both start machine-learning runtimes at import (0.9 s, 110 MB), for features not used here.
@@ -40,6 +41,7 @@ class PymupdfRenderer:
             n_pages=len(document),
             title=str((document.metadata or {}).get("title") or "").strip(),
             is_repaired=bool(document.is_repaired),
+            outline=_outline(document),
         )
 
     def words(self, path: Path, page_number: int, *, password: str | None = None) -> PageText:
@@ -146,6 +148,29 @@ def _translated(path: Path, page_number: int | None = None) -> Iterator[None]:
         if page_number is None:
             raise page_frame.damaged(path, reason.replace(str(path), path.name)) from error
         raise page_frame.page_failed(path, page_number, reason) from error
+
+
+def _outline(document: Any) -> tuple[OutlineEntry, ...]:
+    def told(bookmark: Any) -> tuple[str, int | None]:
+        title = str(bookmark.title or "")
+        if bookmark.is_external or not bookmark.uri:
+            return title, None
+        if bookmark.page >= 0:
+            return title, bookmark.page + 1
+        return title, int(document.resolve_link(bookmark.uri)[0]) + 1  # a destination with a name
+
+    try:
+        first = document.outline
+        return read_outline(
+            first if first is not None and first.this.m_internal else None,
+            child=lambda bookmark: bookmark.down,
+            sibling=lambda bookmark: bookmark.next,
+            identity=lambda bookmark: bookmark.this.m_internal_value(),
+            told=told,
+            n_pages=len(document),
+        )
+    except Exception:  # noqa: BLE001 - MuPDF raises many kinds of its own; pages do not need bookmarks
+        return ()
 
 
 def _turned(boxes: npt.NDArray[np.float64], matrix: Any) -> FloatArray:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from rag.errors import DocumentError
 from rag.geometry import FloatArray
 from rag.page_text import PageText
-from rag.ports import PdfInfo
+from rag.ports import OutlineEntry, PdfInfo
 from rag.renderers import page_frame
+from rag.renderers.outline import read_outline
 from rag.types import RenderedPage
 
 _HYPHENS = (0x02, 0xFFFE)  # what PDFium puts where a line ends in a hyphen, instead of a new line
@@ -47,6 +48,7 @@ class Pypdfium2Renderer:
             n_pages=len(document),
             title=str(document.get_metadata_value("Title")).strip(),
             is_repaired=not pypdfium2.raw.FPDF_DocumentHasValidCrossReferenceTable(document.raw),
+            outline=_outline(document),
         )
 
     def words(self, path: Path, page_number: int, *, password: str | None = None) -> PageText:
@@ -140,6 +142,32 @@ def _translated(path: Path, page_number: int | None = None) -> Iterator[None]:
         if page_number is None:
             raise page_frame.damaged(path, reason) from error
         raise page_frame.page_failed(path, page_number, reason) from error
+
+
+def _outline(document: Any) -> tuple[OutlineEntry, ...]:
+    import pypdfium2.raw as pdfium
+
+    raw = document.raw
+
+    def told(bookmark: Any) -> tuple[str, int | None]:
+        size_bytes = pdfium.FPDFBookmark_GetTitle(bookmark, None, 0)
+        buffer = ctypes.create_string_buffer(size_bytes)
+        pdfium.FPDFBookmark_GetTitle(bookmark, buffer, size_bytes)
+        title = buffer.raw[: max(0, size_bytes - 2)].decode("utf-16-le", "replace")  # ends in 0
+        # Of the bookmark's own, or of an action that goes to a page of this file.
+        destination = pdfium.FPDFBookmark_GetDest(raw, bookmark)
+        if not destination:
+            return title, None
+        return title, pdfium.FPDFDest_GetDestPageIndex(raw, destination) + 1
+
+    return read_outline(
+        pdfium.FPDFBookmark_GetFirstChild(raw, None) or None,
+        child=lambda bookmark: pdfium.FPDFBookmark_GetFirstChild(raw, bookmark) or None,
+        sibling=lambda bookmark: pdfium.FPDFBookmark_GetNextSibling(raw, bookmark) or None,
+        identity=lambda bookmark: ctypes.addressof(bookmark.contents),
+        told=told,
+        n_pages=len(document),
+    )
 
 
 def _page_text(page: Any, text: Any) -> PageText:
