@@ -15,13 +15,17 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
-from rag.scoring.lexical import content_terms, terms
+from rag.scoring.lexical import content_terms, is_content_word, terms
 
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _PERIOD_END = re.compile(r"\bend(?:ed|ing)\b[^.;]{0,30}?((?:19|20)\d\d)(?!\d)", re.IGNORECASE)
 _HEAD_WORDS = 400
 _MAX_THEMES = 400
 _MIN_THEME_SHARE = 0.15
+# Of a question's term in the head of a document, which is full of words that many questions use;
+# those that are names in the question are what tells heads apart.
+_HEAD_WEIGHT = 0.5
+_NAME_IN_HEAD_WEIGHT = 1.0
 
 
 class DocumentFeatures(BaseModel):
@@ -49,6 +53,21 @@ def name_terms(text: str) -> list[str]:
     folded = [run.lower() for run in runs]
     joined = [left + right for left, right in pairwise(folded)]
     return [*folded, *joined, *terms(" ".join(runs))]
+
+
+def named_terms(question: str) -> set[str]:
+    """Terms of the words that a question writes as names: with a capital, inside a sentence.
+
+    Empty where most of its words have one, as in a headline, where a capital tells nothing.
+    """
+    words = [word.strip("?.,!:;()\"'") for word in question.split()]
+    starts = [True, *(word.endswith((".", "?", "!", ":")) for word in question.split())]
+    inside = [word for word, at_start in zip(words, starts, strict=False) if word and not at_start]
+    capital = [word for word in inside if word[0].isupper()]
+    lower = [word for word in inside if word[0].islower() and is_content_word(word)]
+    if len(capital) > len(lower):
+        return set()
+    return {term for word in capital for term in name_terms(word)}
 
 
 def years(text: str) -> list[int]:
@@ -113,12 +132,14 @@ class DocumentScorer:
         kept = " ".join(content_terms(question))
         asked = {*name_terms(question), *content_terms(kept)} - {str(year) for year in asked_years}
         asked = {term for term in asked if term in content_terms(term)}
+        names = named_terms(question)
         found: dict[str, float] = {}
         for document_id, document in self._documents:
             score = 0.0
             score += sum(self._name_idf[term] for term in asked.intersection(document.name_terms))
-            score += 0.5 * sum(
-                self._head_idf[term] for term in asked.intersection(document.head_terms)
+            score += sum(
+                self._head_idf[term] * (_NAME_IN_HEAD_WEIGHT if term in names else _HEAD_WEIGHT)
+                for term in asked.intersection(document.head_terms)
             )
             score += sum(
                 document.themes[term] * self._theme_idf[term]

@@ -8,6 +8,7 @@ from rag.scoring.document import (
     describe_document,
     figure_hubs,
     name_terms,
+    named_terms,
 )
 
 
@@ -75,3 +76,34 @@ def test_hub_figures_stand_on_three_pages_or_more():
     hubs = figure_hubs(texts)
     assert hubs[0] == hubs[1] == hubs[2] > 0
     assert hubs[3] == 0  # a year is no figure
+
+
+def test_a_name_in_the_head_of_a_document_weighs_more_than_the_words_around_it():
+    documents = [
+        (source, describe_document(source=source, title="", page_texts=[head]))
+        for source, head in (
+            ("a.pdf", "Ardent Mills wheat and other plain goods"),
+            ("b.pdf", "Costs of freight, other plain goods"),
+            ("c.pdf", "Freight by rail"),
+        )
+    ]
+    scorer = DocumentScorer(documents)
+    told = scorer.scores("What freight costs did Ardent report?")
+    lower = scorer.scores("what freight costs did ardent report?")
+    assert told["a.pdf"] > lower["a.pdf"]
+    assert told["b.pdf"] == lower["b.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("What did Boeing deliver?", {"boeing"}),
+        ("Boeing delivered what?", set()),
+        ("what did boeing deliver?", set()),
+        ("What Did Boeing Deliver In The First Quarter?", set()),
+        ("It grew. Why did it? Ask Kellanova's board of six", {"kellanova", "s", "kellanovas"}),
+        ("", set()),
+    ],
+)
+def test_names_are_words_with_a_capital_inside_a_sentence(question, names):
+    assert named_terms(question) == names
