@@ -38,4 +38,7 @@ def _row(embedded: EmbeddedPage) -> PageRow:
         text=page.text,
         vector_words=embedded.vector_words,
         vector_boxes=embedded.vector_boxes,
+        hidden=page.hidden,
+        ocr=page.ocr,
+        caption=page.caption,
     )

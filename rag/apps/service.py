@@ -178,6 +178,8 @@ class Service:
                     "height_pt": round(page.height_pt, 2),
                     "words": len(page.text),
                     "no_text": page.no_text,
+                    "hidden_words": len(page.hidden),
+                    "ocr": page.ocr,
                 }
                 for page in stored.values()
             ],

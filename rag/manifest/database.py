@@ -13,6 +13,7 @@ from rag.errors import BackendError, ConfigError, IndexMismatch
 from rag.manifest import schema
 
 _WAIT_FOR_LOCK_MS = 30_000
+_OLDER = frozenset(map(str, range(1, schema.SCHEMA_VERSION)))
 
 
 class Database:
@@ -56,8 +57,8 @@ class Database:
                 connection.execute(
                     insert(schema.about).values(key="schema", value=str(schema.SCHEMA_VERSION))
                 )
-            elif held == "1":
-                _upgrade_from_1(connection)
+            elif held in _OLDER:
+                _upgrade(connection, int(held))
             elif held != str(schema.SCHEMA_VERSION):
                 raise IndexMismatch(
                     f"the manifest has schema {held}, this program reads {schema.SCHEMA_VERSION}",
@@ -77,10 +78,11 @@ class Database:
             yield connection
 
 
-def _upgrade_from_1(connection: Connection) -> None:
-    for table, column in schema.ADDED_SINCE_1:
-        kind = schema.tables.tables[table].c[column].type.compile(connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+def _upgrade(connection: Connection, held: int) -> None:
+    for version in range(held + 1, schema.SCHEMA_VERSION + 1):
+        for table, column in schema.ADDED_IN[version]:
+            kind = schema.tables.tables[table].c[column].type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     connection.execute(
         update(schema.about)
         .where(schema.about.c.key == "schema")

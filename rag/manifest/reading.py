@@ -116,12 +116,21 @@ class ManifestReading(Database):
         found: dict[int, TextRow] = {}
         with self._reading() as connection:
             for some in _batches(list(page_numbers)):
-                for number, words, vector_words, vector_boxes in connection.execute(
+                for (
+                    number,
+                    words,
+                    vector_words,
+                    vector_boxes,
+                    hidden,
+                    caption,
+                ) in connection.execute(
                     select(
                         page_texts.c.page_number,
                         page_texts.c.words,
                         page_texts.c.vector_words,
                         page_texts.c.vector_boxes,
+                        page_texts.c.hidden,
+                        page_texts.c.caption,
                     )
                     .where(page_texts.c.version_id == version_id)
                     .where(page_texts.c.page_number.in_(some))
@@ -130,7 +139,35 @@ class ManifestReading(Database):
                         PageText.from_bytes(words),
                         None if vector_words is None else VectorWords.from_bytes(vector_words),
                         None if vector_boxes is None else VectorBoxes.from_bytes(vector_boxes),
+                        PageText.empty() if hidden is None else PageText.from_bytes(hidden),
+                        caption,
                     )
+        return found
+
+    def captions(self, document_id: str, content_hashes: Collection[str]) -> dict[str, list[Json]]:
+        """What was written of pages with these contents, in any version of the document.
+
+        Args:
+            document_id: alone, so that nobody's words come into what another ingests.
+            content_hashes: of the pages.
+        """
+        found: dict[str, list[Json]] = {}
+        with self._reading() as connection:
+            for some in _batches(sorted(content_hashes)):
+                for content_hash, caption in connection.execute(
+                    select(pages.c.content_hash, page_texts.c.caption)
+                    .join(
+                        page_texts,
+                        (page_texts.c.version_id == pages.c.version_id)
+                        & (page_texts.c.page_number == pages.c.page_number),
+                    )
+                    .join(versions, versions.c.version_id == pages.c.version_id)
+                    .where(versions.c.document_id == document_id)
+                    .where(pages.c.content_hash.in_(some))
+                    .where(page_texts.c.caption.is_not(None))
+                    .order_by(versions.c.created_at, pages.c.page_number)
+                ):
+                    found.setdefault(content_hash, []).append(caption)
         return found
 
     def failed_pages(self, version_id: str) -> dict[int, str]:

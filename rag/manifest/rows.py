@@ -94,6 +94,9 @@ class PageRow:
         record_id: its record in the index; None for a page that has none.
         vector_words: which words of `text` the patch vectors stand for.
         vector_boxes: where they look, if they stand for no words.
+        hidden: words of the file that nobody sees.
+        ocr: engine that read `text`, or a part of it; None for the file's own words.
+        caption: what a chat model wrote of the page.
     """
 
     page_number: int
@@ -107,11 +110,14 @@ class PageRow:
     text: PageText = field(default_factory=PageText.empty)
     vector_words: VectorWords | None = None
     vector_boxes: VectorBoxes | None = None
+    hidden: PageText = field(default_factory=PageText.empty)
+    ocr: str | None = None
+    caption: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PageInfo:
-    """A page without its words: what many pages at once are loaded as."""
+    """A page without its words, as many pages at once are loaded; in the order of its columns."""
 
     page_number: int
     state: PageState
@@ -122,15 +128,24 @@ class PageInfo:
     content_hash: str
     record_id: str | None
     prior: float
+    ocr: str | None
+    n_hidden_words: int | None
 
 
 @dataclass(frozen=True, eq=False)
 class TextRow:
-    """The words of a page, and which of them or which boxes its patch vectors stand for."""
+    """The words of a page, which of them or which boxes its patch vectors stand for, and the rest.
+
+    Attributes:
+        hidden: words of the file that nobody sees.
+        caption: what a chat model wrote of the page.
+    """
 
     text: PageText
     vector_words: VectorWords | None
     vector_boxes: VectorBoxes | None
+    hidden: PageText
+    caption: Json | None
 
 
 @dataclass(frozen=True)

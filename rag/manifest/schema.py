@@ -16,9 +16,18 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = 2
-# What a manifest of version 1 lacks: (table, column), all of them nullable.
-ADDED_SINCE_1 = (("collections", "folder"), ("page_texts", "vector_boxes"))
+SCHEMA_VERSION = 3
+# What each version brought, as (table, column), all of them nullable: older tables get what they
+# lack.
+ADDED_IN = {
+    2: (("collections", "folder"), ("page_texts", "vector_boxes")),
+    3: (
+        ("pages", "ocr"),
+        ("pages", "n_hidden_words"),
+        ("page_texts", "hidden"),
+        ("page_texts", "caption"),
+    ),
+}
 
 tables = MetaData()
 _json = JSON(none_as_null=True)
@@ -94,6 +103,8 @@ pages = Table(
     Column("content_hash", String, nullable=False),
     Column("record_id", String),
     Column("prior", Float, nullable=False),
+    Column("ocr", String),  # engine that read the words, or some of them
+    Column("n_hidden_words", Integer),  # null is none
 )
 
 # Beside `pages`, so that loading thousands of pages does not walk over their words.
@@ -105,6 +116,8 @@ page_texts = Table(
     Column("words", LargeBinary, nullable=False),
     Column("vector_words", LargeBinary),
     Column("vector_boxes", LargeBinary),
+    Column("hidden", LargeBinary),  # null is none
+    Column("caption", _json),
 )
 
 jobs = Table(

@@ -215,6 +215,8 @@ class Manifest(ManifestReplacing):
                         "content_hash": row.content_hash,
                         "record_id": row.record_id,
                         "prior": 0.0,
+                        "ocr": row.ocr,
+                        "n_hidden_words": len(row.hidden) or None,
                     }
                     for row in rows
                 ],
@@ -232,6 +234,8 @@ class Manifest(ManifestReplacing):
                         "vector_boxes": None
                         if row.vector_boxes is None
                         else row.vector_boxes.to_bytes(),
+                        "hidden": row.hidden.to_bytes() if len(row.hidden) else None,
+                        "caption": row.caption,
                     }
                     for row in rows
                 ],

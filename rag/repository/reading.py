@@ -302,6 +302,9 @@ class CollectionReader:
                     text=row.text,
                     vector_words=row.vector_words,
                     vector_boxes=row.vector_boxes,
+                    hidden=row.hidden,
+                    ocr=info.ocr,
+                    caption=row.caption,
                 )
         return found
 

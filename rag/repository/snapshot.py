@@ -49,6 +49,9 @@ class StoredPage:
         record_id: None for a page that is not in the index.
         vector_words: which words of `text` the patch vectors stand for.
         vector_boxes: where they look, if they stand for no words.
+        hidden: words of the file that nobody sees; no part of what the page says.
+        ocr: engine that read `text`, or a part of it; None for the file's own words.
+        caption: what a chat model wrote of the page; never the page's own words.
     """
 
     ref: PageRef
@@ -64,6 +67,9 @@ class StoredPage:
     text: PageText
     vector_words: VectorWords | None
     vector_boxes: VectorBoxes | None
+    hidden: PageText
+    ocr: str | None
+    caption: Json | None
 
     def with_vectors(self, vectors: FloatArray) -> PlacedVectors:
         """Its stored vectors, (n, dim), with the places they stand for."""
@@ -91,6 +97,7 @@ class DocumentSummary:
     is_repaired: bool
     created_at: float  # seconds since 1970, UTC
     updated_at: float
+    hidden_text_pages: tuple[int, ...] = ()
 
     def as_dict(self) -> Json:
         return {
@@ -202,6 +209,7 @@ class Snapshot:
             is_repaired=document.is_repaired,
             created_at=document.created_at,
             updated_at=document.updated_at,
+            hidden_text_pages=tuple(i.page_number for i in infos if i.n_hidden_words),
         )
 
 

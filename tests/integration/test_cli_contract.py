@@ -111,6 +111,8 @@ PAGE = {
     "height_pt": 842.0,
     "words": 0,
     "no_text": True,
+    "hidden_words": 3,
+    "ocr": "tesseract 5.5.0 eng",
 }
 COLLECTION = {"name": "default", "documents": 1, "pages": 4, "encoder": "words@1"}
 JOB = {

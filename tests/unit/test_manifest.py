@@ -399,12 +399,66 @@ def test_a_manifest_of_the_first_schema_is_brought_up_to_date(tmp_path):
     with sqlite3.connect(path) as old:
         old.execute("ALTER TABLE collections DROP COLUMN folder")
         old.execute("ALTER TABLE page_texts DROP COLUMN vector_boxes")
+        _drop_third(old)
         old.execute("UPDATE about SET value = '1' WHERE key = 'schema'")
     old.close()
     with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
         found = opened.texts(version.version_id, [1])[1]
         assert found.text.words == TEXT.words
         assert found.vector_boxes is None
+
+
+def test_a_manifest_of_the_second_schema_is_brought_up_to_date(tmp_path):
+    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
+        opened.ensure_collection("default", {"encoder": "words@1", "dim": 384})
+        version = begin(opened)
+        publish(opened, version)
+    (path,) = tmp_path.glob("*.sqlite*")
+    with sqlite3.connect(path) as old:
+        _drop_third(old)
+        old.execute("UPDATE about SET value = '2' WHERE key = 'schema'")
+    old.close()
+    for _ in range(2):  # upgraded, then found as it should be
+        with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
+            found = opened.texts(version.version_id, [1])[1]
+            assert found.text.words == TEXT.words
+            assert len(found.hidden) == 0
+            assert found.caption is None
+            (info, *_) = opened.live_state("default").pages[version.version_id]
+            assert (info.ocr, info.n_hidden_words) == (None, None)
+
+
+def _drop_third(old) -> None:
+    old.execute("ALTER TABLE pages DROP COLUMN ocr")
+    old.execute("ALTER TABLE pages DROP COLUMN n_hidden_words")
+    old.execute("ALTER TABLE page_texts DROP COLUMN hidden")
+    old.execute("ALTER TABLE page_texts DROP COLUMN caption")
+
+
+def test_hidden_words_the_ocr_engine_and_the_caption_of_a_page_are_kept(manifest):
+    version = begin(manifest)
+    caption = {"title": "Größe"}
+    row = dataclasses.replace(
+        page_row(version, 1), hidden=TEXT, ocr="tesseract 5.5.0 eng", caption=caption
+    )
+    manifest.record_pages(version.version_id, [row, page_row(version, 2), page_row(version, 3)])
+    manifest.publish(version.version_id, state=DocumentState.INDEXED, features={}, priors={})
+    first, second, _ = manifest.live_state("default").pages[version.version_id]
+    assert (first.ocr, first.n_hidden_words) == ("tesseract 5.5.0 eng", len(TEXT))
+    assert (second.ocr, second.n_hidden_words) == (None, None)
+    texts = manifest.texts(version.version_id, [1, 2])
+    assert (texts[1].hidden.words, texts[1].caption) == (TEXT.words, caption)
+    assert (texts[2].hidden.words, texts[2].caption) == ((), None)
+
+
+def test_captions_are_found_by_document_and_content_alone(manifest):
+    version = begin(manifest)
+    row = dataclasses.replace(page_row(version, 1), content_hash="seen", caption={"title": "a"})
+    manifest.record_pages(version.version_id, [row, page_row(version, 2)])
+    assert manifest.captions("doc", {"seen", "other"}) == {"seen": [{"title": "a"}]}
+    assert manifest.captions("doc", set()) == {}
+    assert manifest.captions("another", {"seen"}) == {}
+    assert manifest.captions("doc", {row.content_hash + "x"}) == {}
 
 
 def test_two_encoders_are_told_apart_by_name_and_the_way_out_is_said(manifest):

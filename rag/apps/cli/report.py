@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -133,16 +133,25 @@ def documents(result: Mapping[str, Any]) -> None:
 def document(result: Mapping[str, Any]) -> None:
     """One document: its facts, then a line for each page."""
     record({key: value for key, value in result.items() if key != "page_list"})
-    shown = table("page", "state", "words", "size, pt", "reason", right=("page", "words"))
+    shown = table("page", "state", "words", "size, pt", "remarks", right=("page", "words"))
     for page in result["page_list"]:
         shown.add_row(
             str(page["page_number"]),
             page["state"],
             str(page["words"]),
             f"{page['width_pt']:g} x {page['height_pt']:g}",
-            clean(page["reason"] or ""),
+            "; ".join(_page_remarks(page)),
         )
     open_console().print(shown)
+
+
+def _page_remarks(page: Mapping[str, Any]) -> Iterator[str]:
+    if page["reason"]:
+        yield clean(page["reason"])
+    if page.get("hidden_words"):
+        yield f"{page['hidden_words']} hidden words left out"
+    if page.get("ocr"):
+        yield f"read by {clean(page['ocr'])}"
 
 
 def _reason(document: Mapping[str, Any]) -> list[str]:
