@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ingestion.source import printable
 from rag.errors import RagError
+from rag.renderers.ocr_pages import missing_message
 from rag.repository import DocumentSummary
 from rag.types import Json, Notice
 
@@ -38,9 +39,12 @@ class Totals:
     def __init__(self) -> None:
         self._documents: Counter[str] = Counter()
         self._pages: Counter[str] = Counter({"indexed": 0, "blank": 0, "failed": 0})
+        self._n_missing_ocr = 0
 
     def add(self, event: Json) -> None:
         self._documents[event["state"]] += 1
+        codes = {warning["code"] for warning in event["warnings"]}
+        self._n_missing_ocr += "ocr_missing" in codes
         if event["state"] not in ("unchanged", "refused"):
             failed, blank = len(event["failed_pages"]), len(event["blank_pages"])
             self._pages.update(indexed=event["pages"] - failed - blank, blank=blank, failed=failed)
@@ -61,11 +65,19 @@ class Totals:
             "pages": dict(self._pages),
             "seconds": round(seconds, 3),
             "encoder": encoder,
-            "warnings": [],
+            "warnings": [notice.as_dict() for notice in self._notices()],
         }
         if busy_s is not None:
             totals["throughput"] = _throughput(sum(self._pages.values()), seconds, busy_s)
         return totals
+
+    def _notices(self) -> Iterator[Notice]:
+        if self._n_missing_ocr:
+            yield Notice(
+                "ocr_missing",
+                f"{self._n_missing_ocr} documents have pages whose words can only be read from "
+                f"their pixels. {missing_message()} Then ingest them again.",
+            )
 
 
 def _throughput(n_pages: int, seconds: float, busy_s: Mapping[str, float]) -> Json:
@@ -106,10 +118,24 @@ def document_event(
 
 
 def stored_document_event(
-    summary: DocumentSummary, state: str, *, crowded: Sequence[int] = ()
+    summary: DocumentSummary,
+    state: str,
+    *,
+    crowded: Sequence[int] = (),
+    page_notices: Sequence[tuple[int, Notice]] = (),
+    misses_ocr: bool = False,
 ) -> Json:
-    """A document as it stands now; `crowded` are pages with more words than vectors."""
+    """A document as it stands now.
+
+    Args:
+        summary: of the document.
+        state: how its ingest ended.
+        crowded: pages with more words than vectors.
+        page_notices: (page number, notice) of what its pages have to say.
+        misses_ocr: words should be read from pixels, and nobody is installed who could.
+    """
     shown = summary.as_dict()
+    notices = [*_notices(summary, crowded, misses_ocr=misses_ocr), *_of_pages(page_notices)]
     return {
         "event": "document",
         "source": summary.source,
@@ -120,23 +146,52 @@ def stored_document_event(
         "no_text_pages": shown["no_text_pages"],
         "failed_pages": shown["failed_pages"],
         "error": None,
-        "warnings": [notice.as_dict() for notice in _notices(summary, crowded)],
+        "warnings": [notice.as_dict() for notice in _once_each(notices)],
     }
 
 
-def _notices(summary: DocumentSummary, crowded: Sequence[int]) -> Iterator[Notice]:
+def _notices(
+    summary: DocumentSummary, crowded: Sequence[int], *, misses_ocr: bool
+) -> Iterator[Notice]:
     if summary.is_repaired:
         yield Notice("repaired", "The file is damaged and was mended; pages may be missing.")
+    if summary.hidden_text_pages:
+        pages = ", ".join(map(str, summary.hidden_text_pages))
+        yield Notice(
+            "hidden_text",
+            f"Page {pages}: words that nobody sees on the page (white, covered, tiny or off it) "
+            "were left out.",
+        )
     if summary.no_text_pages:
         yield Notice(
             "no_text_pages",
-            f"{len(summary.no_text_pages)} pages show something but hold no text layer; they are "
-            "not found by their words. Add a text layer to the file (for example with ocrmypdf) "
-            "and ingest it again.",
+            f"{len(summary.no_text_pages)} pages show something but hold no text layer, and no "
+            "words were read from their pixels; they are not found by their words. An encoder that "
+            "looks at pages finds them by what they show.",
         )
+        if misses_ocr:
+            yield Notice("ocr_missing", missing_message())
     if crowded:
         yield Notice(
             "crowded_pages",
             f"Page {', '.join(map(str, crowded))}: more words than one page has vectors for; the "
             "last of them are found by their spelling only.",
         )
+
+
+def _of_pages(notices: Sequence[tuple[int, Notice]]) -> Iterator[Notice]:
+    """Equal ones once, with their pages."""
+    pages: dict[Notice, list[int]] = {}
+    for number, notice in notices:
+        pages.setdefault(notice, []).append(number)
+    for notice, numbers in pages.items():
+        places = ", ".join(map(str, sorted(numbers)))
+        yield Notice(notice.code, f"Page {places}: {notice.message}")
+
+
+def _once_each(notices: Sequence[Notice]) -> Iterator[Notice]:
+    """The last of a code that names its pages stands for the one that does not."""
+    last = {notice.code: notice for notice in notices if notice.code == "ocr_missing"}
+    for notice in notices:
+        if last.get(notice.code, notice) is notice:
+            yield notice

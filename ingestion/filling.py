@@ -24,7 +24,7 @@ from rag.ports import PdfInfo
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionWriter
 from rag.settings import Settings
-from rag.types import Json
+from rag.types import Json, Notice
 
 # The document was deleted by somebody else while it was read.
 DELETED = frozenset({"version_superseded", "unknown_document"})
@@ -40,6 +40,7 @@ class Filling:
     Attributes:
         texts: words by page number, of all pages stored.
         crowded: pages with more words than vectors.
+        notices: of pages, by page number.
         n_done: pages that are durable and told.
         error: why the document fails; what is still on its way is dropped.
         has_ended: its event was told.
@@ -52,6 +53,7 @@ class Filling:
     texts: dict[int, PageText]
     n_done: int
     crowded: list[int] = field(default_factory=list)
+    notices: list[tuple[int, Notice]] = field(default_factory=list)
     error: InputError | BackendError | None = None
     has_ended: threading.Event = field(default_factory=threading.Event)
 
@@ -153,6 +155,7 @@ class Filler:
                 batch_pages=self._batch_pages,
                 password=password,
                 want_image=self._embedder.wants_image,
+                kept_as=document.version.sha256,
                 stopping=self._stopping,
             )
             while document.error is None:
@@ -195,6 +198,11 @@ class Filler:
         document = batch.document
         store_batch(self._writer, document.version, batch.embedded, batch.encoded.failures)
         document.texts.update((each.page.page_number, each.page.text) for each in batch.embedded)
+        document.notices += [
+            (each.page.page_number, notice)
+            for each in batch.embedded
+            for notice in each.page.notices
+        ]
         document.crowded += [each.page.page_number for each in batch.embedded if each.n_left_out]
         batch.embedded = []
 

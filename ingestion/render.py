@@ -51,15 +51,21 @@ def read_pages(
     batch_pages: int,
     password: str | None = None,
     want_image: bool = False,
+    kept_as: str | None = None,
     stopping: threading.Event | None = None,
 ) -> Iterator[PageBatch]:
     """Pages in the order asked for; later ones are read meanwhile.
 
     A batch has `batch_pages` pages, or fewer where their pixels are many. When `stopping` is set
-    the rest is not read.
+    the rest is not read. `kept_as` is the SHA-256 of the file, where it is kept.
     """
     outcomes = reader.scan(
-        path, page_numbers, password=password, want_image=want_image, stopping=stopping
+        path,
+        page_numbers,
+        password=password,
+        want_image=want_image,
+        kept_as=kept_as,
+        stopping=stopping,
     )
     batch = PageBatch([], [])
     size_bytes = 0

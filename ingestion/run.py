@@ -27,7 +27,7 @@ from rag.manifest import DocumentState, Incoming, Unchanged
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter
 from rag.settings import Settings
-from rag.types import Json
+from rag.types import Json, Notice
 
 # "Will not try" as against "tried and could not".
 _REFUSALS = frozenset(
@@ -88,6 +88,7 @@ class Ingestor:
         self._reader_for = reader_for
         self._encoder_name = encoder_name
         self._settings = settings
+        self._misses_ocr = False
 
     def ingest(
         self,
@@ -111,7 +112,10 @@ class Ingestor:
 
         Raises:
             BackendError: the disk is full or the store failed; what was acknowledged stays.
+            ConfigError: the OCR engine or a language of the settings is not installed.
         """
+        # A ConfigError of it comes before anything is noted.
+        self._misses_ocr = self._isolated.misses_ocr
         start = time.monotonic()
         job_id = self._writer.start_job(kind)
         counted = Totals()
@@ -234,6 +238,7 @@ class Ingestor:
             incoming,
             "replaced" if version.replaces and whole else str(state),
             crowded=document.crowded,
+            page_notices=document.notices,
         )
 
     def _all_failed(self, incoming: Incoming, failed: Mapping[int, str]) -> Json:
@@ -281,9 +286,22 @@ class Ingestor:
             n_pages=len(failed_pages or {}),
         )
 
-    def _event(self, incoming: Incoming, state: str, *, crowded: Sequence[int] = ()) -> Json:
+    def _event(
+        self,
+        incoming: Incoming,
+        state: str,
+        *,
+        crowded: Sequence[int] = (),
+        page_notices: Sequence[tuple[int, Notice]] = (),
+    ) -> Json:
         summary = self._reader_for().document(incoming.document_id)
-        return stored_document_event(summary, state, crowded=crowded)
+        return stored_document_event(
+            summary,
+            state,
+            crowded=crowded,
+            page_notices=page_notices,
+            misses_ocr=self._misses_ocr,
+        )
 
 
 def rehearse(files: Sequence[SourceFile | Refusal], on_event: OnEvent) -> Json:

@@ -22,6 +22,7 @@ from typing import BinaryIO, Protocol
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from rag.errors import BackendError, DocumentError, NotFound
+from rag.ocr.cache import forget_file
 from rag.types import RenderedPage
 
 _CHUNK_BYTES = 1 << 20
@@ -119,6 +120,7 @@ class PageStore:
                 _sync_folder(held.parent)
             for path in self._images_of(sha256):
                 self._drop_image(path)
+            forget_file(self.folder, sha256)
 
     def clear_temporary(self) -> None:
         """Drop what copies that were cut short left behind; for when no source is being kept."""

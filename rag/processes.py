@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker, spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any
+from typing import Any, NoReturn
 
 
 class _CleanProcess(SpawnProcess):
@@ -90,3 +90,18 @@ def end_with_parent() -> None:
     fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
     if not parent.is_alive():
         os._exit(1)
+
+
+@contextlib.contextmanager
+def ends_with_programs() -> Iterator[None]:
+    """While programs run for such a process, an end by SIGTERM is theirs too. Main thread only."""
+
+    def end_group(*_: object) -> NoReturn:
+        os.killpg(0, signal.SIGKILL)
+        raise SystemExit
+
+    before = signal.signal(signal.SIGTERM, end_group)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

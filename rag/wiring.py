@@ -24,6 +24,8 @@ from rag.manifest import (
     replacement_name,
     require_collection_name,
 )
+from rag.ocr.cache import FOLDER as OCR_FOLDER
+from rag.ocr.cache import OcrCache
 from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
 from rag.patch_search import PatchSearch
@@ -161,7 +163,11 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = settings.store.data_dir
-        self.isolated = IsolatedReader(settings.render)
+        self.isolated = IsolatedReader(
+            settings.render,
+            ocr=settings.ocr,
+            ocr_cache=OcrCache(self.folder / OCR_FOLDER, settings.ocr.cache_bytes),
+        )
         self.repository = Repository(
             Manifest.in_folder(self.folder),
             PageStore(

@@ -29,7 +29,7 @@ def estimate_ingest(
     """Raises InputError for paths without any document that can be read, and as `load_encoder`."""
     files = discover(paths, max_file_bytes=settings.render.max_file_bytes)
     with ExitStack() as opened:
-        isolated = opened.enter_context(IsolatedReader(settings.render))
+        isolated = opened.enter_context(IsolatedReader(settings.render, ocr=settings.ocr))
         embedder, spec = None, typical_spec(settings)
         if sample:
             encoder = load_encoder(settings.encoder)

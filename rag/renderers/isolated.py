@@ -7,12 +7,13 @@ that hangs or crashes its process costs that page alone.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -21,21 +22,27 @@ from typing import TYPE_CHECKING, Any
 
 import pebble
 
-from rag.errors import BackendError, DocumentError
+from rag.errors import BackendError, DocumentError, RagError
+from rag.ocr.cache import OcrCache
+from rag.ocr.choose import ChosenEngine, choose_engine
+from rag.page_text import PageText
 from rag.ports import PdfInfo, ScannedPage
 from rag.processes import CleanSpawnContext
 from rag.renderers import worker
 from rag.renderers.choose import fallback_renderers
 from rag.renderers.image_renderer import IMAGE_SUFFIXES
+from rag.renderers.ocr_pages import DocumentOcr, OcrPlan
 from rag.types import RenderedPage
 
 if TYPE_CHECKING:
-    from rag.settings import RenderSettings  # pydantic, which reading processes do without
+    from rag.settings import OcrSettings, RenderSettings  # pydantic: reading processes do without
 
 _MAX_TIMEOUTS = 2  # of one document; its remaining pages are not tried
 _PAGES_PER_PROCESS = 2000  # then a fresh one: libraries leak
 _MIN_RETRY_S = 1.0
 _LOOK_UP_S = 0.1
+# What loading an engine may map: RapidOCR 0.9 GB with its libraries, Tesseract 0.2.
+_OCR_MEMORY_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,24 @@ class IsolatedReader:
     Processes start with the first file and end with the reader, or with the process that holds it.
     """
 
-    def __init__(self, settings: RenderSettings) -> None:
+    def __init__(
+        self,
+        settings: RenderSettings,
+        *,
+        ocr: OcrSettings | None = None,
+        ocr_cache: OcrCache | None = None,
+    ) -> None:
+        """Nothing is started or asked for yet.
+
+        Args:
+            settings: of reading.
+            ocr: of reading words from pixels; None reads none.
+            ocr_cache: what was read of pages before.
+        """
         self._settings = settings
+        self._ocr_settings = ocr if ocr is not None and ocr.mode != "off" else None
+        self._ocr_cache = ocr_cache
+        self._ocr_known: str | RagError | None = None
         self._pdf_renderers = tuple(fallback_renderers(settings.renderer))
         self._pool: Any = None
         self._pool_lock = threading.Lock()
@@ -104,6 +127,7 @@ class IsolatedReader:
         *,
         password: str | None = None,
         want_image: bool = False,
+        kept_as: str | None = None,
         stopping: threading.Event | None = None,
     ) -> Iterator[ScannedPage | PageFailure]:
         """Read pages, several at a time; they come in the order asked for.
@@ -116,33 +140,62 @@ class IsolatedReader:
             page_numbers: from 1.
             password: of the file.
             want_image: also render at the settings' dpi.
+            kept_as: SHA-256 of the file where it is kept; what OCR reads is kept with it.
             stopping: when it is set, what is being read is given up and nothing more comes.
+
+        Raises:
+            ConfigError: as `ocr_engine`.
         """
+        ocr = None
+        if self._ocr_settings is not None:
+            plan = OcrPlan(self._ocr_settings, self.ocr_engine, self._ocr_cache)
+            ocr = DocumentOcr(plan, self._settings, self._ocr_identity, kept_as=kept_as)
         waiting = iter(page_numbers)
-        running: deque[tuple[int, _Task]] = deque()
+        running: deque[_Page] = deque()
         n_timeouts = 0
         while n_timeouts < _MAX_TIMEOUTS:
             # Two a process: one is read while the other's result travels.
             for number in itertools.islice(waiting, 2 * self._settings.workers - len(running)):
                 request = self._request(path, number, password, want_image=want_image)
-                running.append((number, self._started(worker.scan_page, request)))
+                running.append(_Page(number, self._started(worker.scan_page, request)))
             if not running:
                 return
-            if stopping is not None and not _done_before(stopping, running[0][1].future):
-                for _, task in running:
-                    task.future.cancel()
+            outcome = self._first_outcome(running, ocr, stopping)
+            if outcome is None:
+                for page in running:
+                    page.task.future.cancel()
                 return
-            outcome = self._page_outcome(*running.popleft())
+            running.popleft()
             if isinstance(outcome, PageFailure):
                 n_timeouts += outcome.reason == "render_timeout"
             yield outcome
-        for _, task in running:
-            task.future.cancel()  # ends the process that hangs on it; no effect where it is done
-        for number, task in running:
-            is_done = task.future.done() and not task.future.cancelled()
-            yield self._page_outcome(number, task) if is_done else self._too_slow(path, number)
+        for page in running:
+            # Ends the process that hangs on it; no effect where it is done.
+            page.task.future.cancel()
+        for page in running:
+            if page.scanned is None and page.has_succeeded:
+                self._go_on(page, None)
+            if page.outcome is None and page.scanned is not None:
+                page.outcome = page.scanned.page
+            yield page.outcome or self._too_slow(path, page.number)
         for number in waiting:
             yield self._too_slow(path, number)
+
+    @functools.cached_property
+    def ocr_engine(self) -> ChosenEngine | None:
+        """Who reads words from pixels; None where it is off, or nobody is installed.
+
+        Raises:
+            ConfigError: as `choose_engine`.
+        """
+        if self._ocr_settings is None:
+            return None
+        return choose_engine(self._ocr_settings.engine, self._ocr_settings.languages)
+
+    @property
+    def misses_ocr(self) -> bool:
+        """Whether words should be read from pixels, and nobody is installed who could."""
+        return self._ocr_settings is not None and self.ocr_engine is None
 
     def render(
         self,
@@ -181,15 +234,82 @@ class IsolatedReader:
             max_px=self._settings.max_px,
             password=password,
             want_image=want_image,
+            ocr_mode="off" if self._ocr_settings is None else self._ocr_settings.mode,
         )
 
-    def _page_outcome(self, page_number: int, task: _Task) -> ScannedPage | PageFailure:
+    # --- from one step of a page to the next ----------------------------------------------------
+    def _first_outcome(
+        self, running: Sequence[_Page], ocr: DocumentOcr | None, stopping: threading.Event | None
+    ) -> ScannedPage | PageFailure | None:
+        """What becomes of the first page, while the others go on too; None where it is given up."""
+        first, *others = running
+        while first.outcome is None:
+            for page in others:
+                # Failures wait for their turn: another reader may be asked, and waited for.
+                if page.has_succeeded:
+                    self._go_on(page, ocr)
+            if first.task.future.done():
+                self._go_on(first, ocr)
+                continue
+            if stopping is not None and stopping.is_set():
+                return None
+            futures = [page.task.future for page in running if not page.task.future.done()]
+            wait_for(futures, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)
+        return first.outcome
+
+    def _go_on(self, page: _Page, ocr: DocumentOcr | None) -> None:
+        """The next step of a page whose task has ended."""
+        if page.outcome is not None:
+            return
+        if page.scanned is not None and ocr is not None:
+            page.outcome = self._ocr_outcome(page.scanned, page.task, ocr)
+            return
         try:
-            page = self._result(task)
+            scanned = self._result(page.task)
         except DocumentError as error:
-            return PageFailure(page_number, error.code, error.message)
-        assert isinstance(page, ScannedPage)
-        return page
+            page.outcome = PageFailure(page.number, error.code, error.message)
+            return
+        assert isinstance(scanned, worker.Scanned)
+        asked = page.task.request
+        assert isinstance(asked, worker.PageRequest)
+        wanted = scanned.page if ocr is None else ocr.request(scanned, asked)
+        if isinstance(wanted, ScannedPage):
+            page.outcome = wanted
+        else:
+            page.scanned = scanned
+            page.task = self._ocr_task(worker.read_words, wanted)
+
+    def _ocr_outcome(self, scanned: worker.Scanned, task: _Task, ocr: DocumentOcr) -> ScannedPage:
+        try:
+            read = self._result(task)
+        except DocumentError as error:
+            return ocr.failed(scanned, error)
+        except BackendError as error:
+            if error.code != "ocr_failed":
+                raise
+            return ocr.failed(scanned, error)
+        assert isinstance(read, PageText)
+        assert isinstance(task.request, worker.OcrRequest)
+        return ocr.finished(scanned, read, task.request)
+
+    def _ocr_identity(self, request: worker.OcrRequest) -> str:
+        """Of the engine, from a process that loaded it; asked once."""
+        if self._ocr_known is None:
+            try:
+                self._ocr_known = str(self._result(self._ocr_task(worker.ocr_identity, request)))
+            except DocumentError as error:
+                self._ocr_known = error
+            except BackendError as error:
+                if error.code != "ocr_failed":
+                    raise
+                self._ocr_known = error
+        if isinstance(self._ocr_known, RagError):
+            raise self._ocr_known
+        return self._ocr_known
+
+    def _ocr_task(self, function: Callable[[Any], Any], request: worker.OcrRequest) -> _Task:
+        assert self._ocr_settings is not None
+        return self._started(function, request, timeout_s=self._ocr_settings.page_timeout_s)
 
     def _too_slow(self, path: Path, page_number: int) -> PageFailure:
         return PageFailure(
@@ -222,7 +342,11 @@ class IsolatedReader:
             max_workers=self._settings.workers,
             max_tasks=_PAGES_PER_PROCESS,
             initializer=worker.start,
-            initargs=(self._pdf_renderers, self._settings.worker_memory_bytes),
+            initargs=(
+                self._pdf_renderers,
+                self._settings.worker_memory_bytes,
+                0 if self._ocr_settings is None else _OCR_MEMORY_BYTES,
+            ),
             context=CleanSpawnContext(),
         )
 
@@ -265,13 +389,6 @@ class IsolatedReader:
                 task = self._started(task.function, task.request, n_pools_lost=1)
 
 
-def _done_before(stopping: threading.Event, future: Any) -> bool:
-    while not stopping.is_set():
-        if wait_for([future], timeout=_LOOK_UP_S).done:
-            return True
-    return False
-
-
 @dataclass(frozen=True)
 class _Task:
     function: Callable[[Any], Any]
@@ -280,3 +397,23 @@ class _Task:
     deadline_s: float  # of time.monotonic, for a second try
     n_pools_lost: int
     n_closed: int  # times the reader had been closed when it began
+
+
+@dataclass(eq=False)
+class _Page:
+    """A page on its way.
+
+    Attributes:
+        task: under way for it.
+        scanned: what was read of the file, when the task is to read its pixels.
+    """
+
+    number: int
+    task: _Task
+    scanned: worker.Scanned | None = None
+    outcome: ScannedPage | PageFailure | None = None
+
+    @property
+    def has_succeeded(self) -> bool:
+        future = self.task.future
+        return future.done() and not future.cancelled() and future.exception() is None

@@ -16,17 +16,20 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import threadpoolctl
 from PIL import Image
 
-from rag.errors import DocumentError
+from rag.errors import BackendError, DocumentError
+from rag.ocr.choose import ChosenEngine, load_engine
+from rag.ocr.decide import needs_ocr
 from rag.page_text import PageText
-from rag.ports import PageRenderer, PdfInfo, ScannedPage
-from rag.processes import end_with_parent
+from rag.ports import OcrEngine, PageRenderer, PdfInfo, ScannedPage
+from rag.processes import end_with_parent, ends_with_programs
 from rag.renderers import page_frame
 from rag.renderers.choose import choose_renderer, load_library
+from rag.renderers.hidden_text import split_hidden
 from rag.types import RenderedPage
 
 _INK_DPI = 40.0
@@ -52,23 +55,53 @@ class ReadRequest:
 
 @dataclass(frozen=True)
 class PageRequest(ReadRequest):
-    """A page of it."""
+    """A page of it.
+
+    Attributes:
+        ocr_mode: of which pages OCR is asked: `off`, `auto` or `always`.
+    """
 
     page_number: int = 1
     dpi: float = 150.0
     max_px: int = 36_000_000
     want_image: bool = False
+    ocr_mode: str = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OcrRequest(PageRequest):
+    """A page to read words from the pixels of, at `dpi`."""
+
+    engine: ChosenEngine
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A page as read from the file.
+
+    Attributes:
+        renderer: who read it.
+        ocr_reason: why its words want reading from its pixels; None where they do as they are.
+    """
+
+    page: ScannedPage
+    renderer: str
+    ocr_reason: str | None = None
 
 
 # --- the process --------------------------------------------------------------------------------
-def start(renderers: Sequence[str], memory_bytes: int) -> None:
+def start(renderers: Sequence[str], memory_bytes: int, ocr_memory_bytes: int = 0) -> None:
     """Initializer of a reading process.
 
     Args:
         renderers: loaded now, so that no page pays for it out of its time.
         memory_bytes: address space the process may add to what it has after loading.
+        ocr_memory_bytes: address space that loading an OCR engine may add to that.
     """
     end_with_parent()
+    # Read when Tesseract is loaded, or its program started. Two threads on a busy machine wait for
+    # each other: 25.7 s a page were seen where one takes 1 s.
+    os.environ["OMP_THREAD_LIMIT"] = "1"
     for name in renderers:
         load_library(name)
     logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # form types, unknown to users
@@ -77,7 +110,7 @@ def start(renderers: Sequence[str], memory_bytes: int) -> None:
     address_space = _address_space_bytes()
     if address_space is not None:
         limit = address_space + memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit + ocr_memory_bytes))
     # At once, even in the middle of a library's loop: Python's own handler would wait for its end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -89,24 +122,6 @@ def _address_space_bytes() -> int | None:
     except OSError:
         return None
     return n_pages * resource.getpagesize()
-
-
-@contextlib.contextmanager
-def _ends_with_programs(name: str) -> Iterator[None]:
-    """While poppler's programs run for us, an end by SIGTERM is theirs too."""
-    if name != "pdf2image":
-        yield
-        return
-
-    def end_group(*_: object) -> NoReturn:
-        os.killpg(0, signal.SIGKILL)
-        raise SystemExit
-
-    before = signal.signal(signal.SIGTERM, end_group)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -139,23 +154,25 @@ def render_page(request: PageRequest) -> RenderedPage:
     return _first_success(request, read)
 
 
-def scan_page(request: PageRequest) -> ScannedPage:
+def scan_page(request: PageRequest) -> Scanned:
     """Words, pixels and ink of a page; a blank that is hard to believe is shown to all readers.
 
     Raises:
         DocumentError: no reader reads it; what the first said.
     """
-    blank: ScannedPage | None = None
+    blank: Scanned | None = None
 
-    def read(name: str) -> ScannedPage:
+    def read(name: str) -> Scanned:
         nonlocal blank
         info = _opened(name, request)
-        page = _scan_with(_renderer(name), request)
+        scanned = _scan_with(_renderer(name), request)
+        page = scanned.page
         # Mended files lose pages, and PDFium draws nothing for fonts that it does not have.
-        if not page.has_ink and (blank or info.is_repaired or len(page.text)):
-            blank = blank or page
+        has_words = len(page.text) or len(page.hidden)
+        if not page.has_ink and (blank or info.is_repaired or has_words):
+            blank = blank or scanned
             raise page_frame.page_failed(request.path, request.page_number, "it comes out blank")
-        return page
+        return scanned
 
     try:
         return _first_success(request, read)
@@ -165,24 +182,34 @@ def scan_page(request: PageRequest) -> ScannedPage:
         raise
 
 
-def _scan_with(renderer: PageRenderer, request: PageRequest) -> ScannedPage:
+def _scan_with(renderer: PageRenderer, request: PageRequest) -> Scanned:
     path, number, password = request.path, request.page_number, request.password
-    text = renderer.words(path, number, password=password)
+    words = renderer.words(path, number, password=password)
     small = renderer.render(path, number, dpi=_INK_DPI, max_px=_INK_MAX_PX, password=password)
     image = None
     if request.want_image:
         image = renderer.render(
             path, number, dpi=request.dpi, max_px=request.max_px, password=password
         )
-    return ScannedPage(
+    text, hidden = split_hidden(words, small, width_pt=small.width_pt, height_pt=small.height_pt)
+    page = ScannedPage(
         page_number=number,
         width_pt=small.width_pt,
         height_pt=small.height_pt,
         text=text,
         has_ink=has_ink(small.image),
-        content_hash=content_hash(small, text),
+        content_hash=content_hash(small, words),
         image=image,
+        hidden=hidden,
     )
+    return Scanned(page, renderer.name, _ocr_reason(page, small, request.ocr_mode))
+
+
+def _ocr_reason(page: ScannedPage, small: RenderedPage, mode: str) -> str | None:
+    if mode == "off" or not page.has_ink:
+        return None
+    reason = needs_ocr(page.text, small)
+    return "always" if reason is None and mode == "always" else reason
 
 
 def has_ink(image: Image.Image) -> bool:
@@ -202,12 +229,74 @@ def content_hash(small: RenderedPage, text: PageText) -> str:
     return digest.hexdigest()
 
 
+def hash_with_words(content_hash: str, text: PageText) -> str:
+    """Of a page whose words are not, or not only, its own."""
+    digest = hashlib.sha256(content_hash.encode())
+    digest.update("\0".join(text.words).encode())
+    digest.update(text.boxes.tobytes())
+    return digest.hexdigest()
+
+
+# --- words from pixels --------------------------------------------------------------------------
+def ocr_identity(request: OcrRequest) -> str:
+    """Raises BackendError `ocr_failed` where the engine cannot be loaded."""
+    with _silence():
+        return _engine(request.engine).identity
+
+
+def read_words(request: OcrRequest) -> PageText:
+    """Words that people see, read from the pixels of a page.
+
+    Raises:
+        BackendError: `ocr_failed`.
+        DocumentError: as render_page.
+    """
+    image = render_page(request)
+    try:
+        with _silence():
+            read = _engine(request.engine).read(image)
+    except MemoryError as error:
+        raise BackendError("OCR takes more memory than it may have", code="ocr_failed") from error
+    # An engine reads what is a shade off its ground; people do not.
+    shown, _ = split_hidden(read, image, width_pt=image.width_pt, height_pt=image.height_pt)
+    return shown
+
+
+@functools.cache
+def _engine(chosen: ChosenEngine) -> OcrEngine:
+    """Loaded once, outside of what pages may take: the limit is moved by what it maps."""
+    before = _address_space_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    try:
+        return load_engine(chosen)
+    finally:
+        after = _address_space_bytes()
+        if soft != resource.RLIM_INFINITY and before is not None and after is not None:
+            moved = min(soft + max(0, after - before), hard)
+            resource.setrlimit(resource.RLIMIT_AS, (moved, hard))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Libraries in C write what they think of a picture to the user's terminal."""
+    before = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
 def _first_success(request: ReadRequest, read: Callable[[str], _Read]) -> _Read:
     """What the first reader that can gives; else the first one's error."""
     first_error: DocumentError | None = None
     for name in request.renderers:
         try:
-            with _ends_with_programs(name):
+            with ends_with_programs() if name == "pdf2image" else contextlib.nullcontext():
                 return read(name)
         except DocumentError as error:
             first_error = first_error or error

@@ -37,13 +37,16 @@ class OcrSettings(Section):
         "auto", description="Never, on pages whose own words will not do, or on every page."
     )
     engine: Literal["auto", "tesseract", "rapidocr"] = Field(
-        "auto", description="Who reads; auto takes the first that is installed."
+        "auto", description="Who reads; auto takes the first of these that is installed."
     )
     languages: tuple[str, ...] = Field(
         ("eng",), min_length=1, description="Languages of the pages, as Tesseract names them."
     )
-    dpi: float = Field(150.0, gt=0, le=600, description="Resolution pages are read at.")
+    dpi: float = Field(150.0, ge=50, le=600, description="Resolution pages are read at.")
     page_timeout_s: float = Field(60.0, gt=0, description="Time that reading one page may take.")
+    cache_bytes: int = Field(
+        256_000_000, ge=0, description="Disk that words read by OCR may take, to be used again."
+    )
 
 
 class CaptionSettings(Section):

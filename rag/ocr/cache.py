@@ -1,0 +1,120 @@
+"""Words that OCR read, kept so that no page is read twice; losing any costs a reading, no more.
+
+An entry belongs to a page as it looks and to the file it was met in: it is found for an equal page
+of any file, and goes with the file. Written by one process, which owns the data folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rag.page_text import PageText
+
+FOLDER = "ocr-words"
+_DIGEST_BYTES = 32
+_TEMPORARY = ".part-"
+# Below the bound after dropping, so that not every page from here on drops one.
+_LEFT = 0.9
+
+
+class OcrCache:
+    """Words by page, within `most_bytes` of disk. Thread-safe."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._n_bytes: int | None = None  # counted when first needed
+
+    def get(self, key: str, kept_as: str) -> PageText | None:
+        """What was read of a page; None where it was not, or where it is damaged.
+
+        Args:
+            key: of the page, from `page_key`.
+            kept_as: SHA-256 of the file the page is in.
+        """
+        own = self._path(key, kept_as)
+        for path in [own, *own.parent.glob(f"{key}-*")]:
+            found = _read(path)
+            if found is not None:
+                if path != own:
+                    self.put(key, kept_as, found)
+                return found
+        return None
+
+    def put(self, key: str, kept_as: str, text: PageText) -> None:
+        if not self._most_bytes:
+            return
+        blob = text.to_bytes()
+        path = self._path(key, kept_as)
+        # A cache that cannot be written makes pages slow, not wrong.
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(hashlib.sha256(blob).digest() + blob)
+                Path(name).replace(path)
+            except OSError:
+                Path(name).unlink(missing_ok=True)
+                raise
+            self._count(_DIGEST_BYTES + len(blob))
+
+    def _path(self, key: str, kept_as: str) -> Path:
+        return self._folder / key[:2] / f"{key}-{kept_as}"
+
+    def _count(self, n_bytes: int) -> None:
+        """Note a new entry, and drop those longest unused past the bound."""
+        with self._lock:
+            if self._n_bytes is None:
+                self._n_bytes = sum(size for _, size, _ in self._usage())
+            else:
+                self._n_bytes += n_bytes
+            if self._n_bytes <= self._most_bytes:
+                return
+            usage = sorted(self._usage())
+            left = sum(size for _, size, _ in usage)
+            for _, size, path in usage:
+                if left <= _LEFT * self._most_bytes:
+                    break
+                path.unlink(missing_ok=True)
+                left -= size
+            self._n_bytes = left
+
+    def _usage(self) -> Iterator[tuple[int, int, Path]]:
+        """(last use in ns, bytes, path) of every entry, and of what a crash left half written."""
+        for path in self._folder.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                yield status.st_mtime_ns, status.st_size, path
+
+
+def page_key(content_hash: str, *, identity: str, dpi: float) -> str:
+    """Of a page as it looks, read by an engine at a resolution."""
+    return hashlib.sha256(f"{content_hash}\0{identity}\0{dpi!r}".encode()).hexdigest()
+
+
+def forget_file(data_dir: Path, sha256: str) -> None:
+    """Drop what was read of a file's pages."""
+    for path in (data_dir / FOLDER).glob(f"??/*-{sha256}"):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> PageText | None:
+    try:
+        raw = path.read_bytes()
+        digest, blob = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+        if hashlib.sha256(blob).digest() != digest:
+            return None
+        text = PageText.from_bytes(blob)
+        os.utime(path)
+    except (OSError, ValueError, zlib.error):
+        return None
+    return text
