@@ -21,6 +21,7 @@ from rag.apps.cli.dataset_runs import (
 )
 from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, opened
 from rag.apps.cli.progress import progress_bar
+from rag.apps.cli.sweep import sweep
 
 if TYPE_CHECKING:
     from eval.datasets import Dataset, Query
@@ -34,6 +35,12 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 def register(app: typer.Typer) -> None:
     family = typer.Typer(no_args_is_help=False, help="Measure the search on a dataset.")
     add_command(family, run, name="run", help_text="Ask a dataset's questions and measure.")
+    add_command(
+        family,
+        sweep,
+        name="sweep",
+        help_text="Ask a dataset's questions with many settings, and compare what they give.",
+    )
     family.command("compare", help="Is the second run better than the first, or was it luck?")(
         compare
     )

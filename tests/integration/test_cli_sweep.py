@@ -1,0 +1,207 @@
+"""`octavo eval sweep` and `eval run --folds` over small real collections."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from rag.errors import ModelFailed
+from rag.testing import make_pdf
+from rag.wiring import Engine
+from tests.commands import Commands
+
+WORDS = ("otter", "lighthouse", "granite", "saffron", "violin", "glacier", "walnut", "compass")
+
+
+def write_dataset(folder: Path, words: tuple[str, ...] = WORDS) -> Path:
+    """A document a word, four pages each; its third page is what the question asks for."""
+    (folder / "docs").mkdir(parents=True)
+    questions, qrels = [], ["query_id\tdoc\tpage\trelevance"]
+    for number, word in enumerate(words):
+        other = words[(number + 1) % len(words)]
+        pages = [
+            f"Notes of {word}.\nAbout {other} and weather.",
+            f"Nothing but {other}, {other} and {other} here.",
+            f"The price of a {word} was {number + 11} crowns.",
+            f"Old stories of the {word} and of the {other}.",
+        ]
+        (folder / "docs" / f"{word}.pdf").write_bytes(make_pdf(pages))
+        question = {"id": f"q{number}", "text": f"What was the price of a {word}?"}
+        questions.append(question | {"answer": "x", "type": "text", "doc": f"{word}.pdf"})
+        qrels.append(f"q{number}\t{word}.pdf\t3\t1")
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    (folder / "qrels.tsv").write_text("\n".join(qrels) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("sets") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def octavo(tmp_path_factory: pytest.TempPathFactory) -> Commands:
+    data = tmp_path_factory.mktemp("data") / "d"
+    return Commands(data, "--set", "render.workers=1", "--set", "ocr.mode=off")
+
+
+@pytest.fixture(autouse=True)
+def away_from_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_sweep_writes_runs_a_table_and_a_picture(octavo, dataset, tmp_path):
+    out = tmp_path / "out"
+    shown = octavo(
+        *("eval", "sweep", str(dataset), "--out", str(out)),
+        *("--axis", "retrieval.fusion=zscore,rrf"),
+        *("--axis", "retrieval.weights.document=2,0"),
+    )
+    assert [row["name"] for row in shown["rows"]] == [
+        "fusion=zscore document=2",
+        "fusion=zscore document=0",
+        "fusion=rrf document=2",
+        "fusion=rrf document=0",
+    ]
+    assert shown["baseline"] == "fusion=zscore document=2"
+    for row in shown["rows"]:
+        (part,) = row["parts"]
+        measures = json.loads((Path(part["out"]) / "measures.json").read_text())
+        assert measures["measures"] == part["measures"]
+        assert part["n_questions"] == len(WORDS)
+    # The settings reached the search: the rows did not all score alike.
+    runs = {(Path(row["parts"][0]["out"]) / "run.tsv").read_text() for row in shown["rows"]}
+    assert len(runs) == 4
+    assert json.loads((out / "sweep.json").read_text()) == shown
+    assert "fusion=rrf document=0" in (out / "sweep.txt").read_text()
+    ElementTree.fromstring((out / "sweep.svg").read_text())
+    assert len(list(out.glob("tiny/*/measures.json"))) == 4
+
+
+def test_a_row_finds_what_a_run_with_its_settings_finds(octavo, dataset, tmp_path):
+    axis = ("--axis", "retrieval.fusion=zscore,rrf")
+    shown = octavo("eval", "sweep", str(dataset), *axis, "--out", str(tmp_path / "s"))
+    octavo(
+        *("eval", "run", str(dataset), "--out", str(tmp_path / "r")),
+        *("--set", "retrieval.fusion=rrf"),
+    )
+    row = Path(shown["rows"][1]["parts"][0]["out"])
+    assert (row / "run.tsv").read_text() == (tmp_path / "r" / "run.tsv").read_text()
+
+
+def test_what_was_asked_already_is_not_asked_again(octavo, dataset, tmp_path, monkeypatch):
+    out = ("--out", str(tmp_path / "out"))
+    axis = "retrieval.fusion=zscore,rrf"
+    first = octavo("eval", "sweep", str(dataset), "--axis", axis, *out)
+    asked = count_searches(monkeypatch)
+    again = octavo("eval", "sweep", str(dataset), "--axis", axis, *out)
+    assert asked == []
+    assert [row["mean"] for row in again["rows"]] == [row["mean"] for row in first["rows"]]
+    octavo("eval", "sweep", str(dataset), "--axis", f"{axis},min_max", *out)
+    assert len(asked) == len(WORDS) + 2  # the new row, with what warms up
+
+
+def count_searches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    asked: list[str] = []
+    search = Engine.retriever
+
+    def counted(self, collection, changes=None):
+        asked.append(collection)
+        return search(self, collection, changes)
+
+    monkeypatch.setattr(Engine, "retriever", counted)
+    return asked
+
+
+def test_settings_of_pages_get_a_collection_of_their_own_which_is_used_again(
+    octavo, dataset, tmp_path, monkeypatch
+):
+    axis = ("--axis", "pooling.method=none,runs")
+    shown = octavo("eval", "sweep", str(dataset), *axis, "--out", str(tmp_path / "a"))
+    assert [row["skipped"] for row in shown["rows"]] == [None, None]
+    names = {each["name"] for each in octavo("status")["collections"]}
+    mine = {name for name in names if name.startswith("eval-tiny")}
+    assert len(mine) == 2
+    asked = count_searches(monkeypatch)
+    octavo("eval", "sweep", str(dataset), *axis, "--out", str(tmp_path / "b"))
+    assert {each["name"] for each in octavo("status")["collections"]} == names
+    assert {*asked} == mine
+
+
+def test_several_datasets_and_both_scopes_are_averaged(octavo, dataset, tmp_path):
+    other = write_dataset(tmp_path / "other", WORDS[:3])
+    shown = octavo(
+        *("eval", "sweep", str(dataset), str(other), "--scope", "both"),
+        *("--axis", "retrieval.fusion=zscore,rrf", "--out", str(tmp_path / "out")),
+    )
+    assert [(part["dataset"], part["scope"]) for part in shown["parts"]] == [
+        ("tiny", "corpus"),
+        ("tiny", "document"),
+        ("other", "corpus"),
+        ("other", "document"),
+    ]
+    for row in shown["rows"]:
+        values = [part["measures"]["nDCG@10"] for part in row["parts"]]
+        assert row["mean"]["measures"]["nDCG@10"] == pytest.approx(sum(values) / 4)
+
+
+def test_a_row_that_wants_what_is_not_there_is_skipped_with_its_reason(octavo, dataset, tmp_path):
+    rows = tmp_path / "rows.toml"
+    rows.write_text(
+        '[plain]\n[described]\ncaption.mode = "on"\n'
+        '[elsewhere]\nencoder.name = "remote"\nencoder.url = "http://127.0.0.1:9"\n'
+        "encoder.retry_s = 0.0\nencoder.timeout_s = 1.0\n"
+    )
+    shown = octavo(
+        *("eval", "sweep", str(dataset), "--rows", str(rows), "--out", str(tmp_path / "out"))
+    )
+    plain, described, elsewhere = shown["rows"]
+    assert plain["skipped"] is None
+    assert "chat.model is not set" in described["skipped"]
+    assert elsewhere["skipped"]
+    text = (tmp_path / "out" / "sweep.txt").read_text()
+    assert "skipped    described: " in text
+    assert "skipped    elsewhere: " in text
+
+
+def test_a_row_whose_model_fails_half_way_does_not_end_the_sweep(
+    octavo, dataset, tmp_path, monkeypatch
+):
+    retriever = Engine.retriever
+    n_asked = 0
+
+    def failing(self, collection, changes=None):
+        nonlocal n_asked
+        if (changes or {}).get("fusion") == "rrf":
+            n_asked += 1
+            if n_asked > 5:
+                raise ModelFailed("the reranker has gone")
+        return retriever(self, collection, changes)
+
+    monkeypatch.setattr(Engine, "retriever", failing)
+    shown = octavo(
+        *("eval", "sweep", str(dataset), "--out", str(tmp_path / "out")),
+        *("--axis", "retrieval.fusion=zscore,rrf,min_max"),
+    )
+    assert [row["skipped"] for row in shown["rows"]] == [None, "the reranker has gone", None]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--axis", "retrieval.fusoin=rrf"], "Did you mean retrieval.fusion?"),
+        (["--axis", "retrieval.code_bits=1,9"], "retrieval.code_bits"),
+        (["--axis", "store.batch_pages=1"], "store.batch_pages"),
+        (["--axis", "retrieval.fusion="], "expected SECTION.KEY"),
+        (["--axis", "retrieval.fusion=rrf", "--rows", "x.toml"], "either"),
+        ([], "either"),
+        (["--axis", "retrieval.fusion=rrf", "-c", "mine"], "names its collections itself"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_asked(octavo, dataset, tmp_path, flags, said):
+    found = octavo.refused("eval", "sweep", str(dataset), "--out", str(tmp_path / "o"), *flags)
+    assert said in f"{found['message']} {found['next_step']}"
+    assert not list(tmp_path.glob("o/*/*"))
