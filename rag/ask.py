@@ -16,6 +16,9 @@ from rag.retrieve import Retriever, SearchRequest, SearchResult
 from rag.settings import AnswerSettings
 from rag.types import Answer, Notice, PageField, StageReport
 
+# Notices of a search that say why it hands on no page.
+_LEAVE_NO_PAGE = frozenset({"not_relevant", "route_none"})
+
 
 @dataclass(frozen=True)
 class AskResult:
@@ -41,18 +44,26 @@ class Asker:
         mode: Mode = Mode.HYBRID,
         scope: Filter | None = None,
     ) -> AskResult:
-        """Answer from the best pages in scope, or abstain.
+        """Answer from the best pages in scope, or abstain; no model is asked where there are none.
 
         Raises:
             InputError: a question without words.
         """
         request = SearchRequest(question, self._settings.answer_pages, mode=mode, scope=scope)
         found = self._retriever.search(reader, request)
+        if not found.hits:
+            return AskResult(self._nothing_found(found), found, found.stages)
         start = time.perf_counter()
         evidence, without = self._evidence(reader, found)
         answer = self._model.answer(question, found.query, evidence)
         answered = StageReport("answer", len(found.hits), (time.perf_counter() - start) * 1000)
         return AskResult(answer, found, (*found.stages, answered), _degraded(evidence, without))
+
+    def _nothing_found(self, found: SearchResult) -> Answer:
+        """An abstention that says why there is nothing to answer from."""
+        reasons = [each.message for each in found.warnings if each.code in _LEAVE_NO_PAGE]
+        text = " ".join(["No page was found that answers this question.", *reasons])
+        return Answer(text, abstained=True, model_id=self._model.model_id)
 
     def _evidence(
         self, reader: CollectionReader, found: SearchResult

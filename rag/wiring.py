@@ -13,6 +13,7 @@ from typing import Self, assert_never
 
 from rag.answer.extractive import ExtractiveAnswers
 from rag.ask import Asker
+from rag.chat.choose import chat_model
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.errors import ConfigError, IndexMismatch, InputError
@@ -29,7 +30,7 @@ from rag.ocr.cache import OcrCache
 from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
 from rag.patch_search import PatchSearch
-from rag.ports import AnswerModel, IndexSpec, PageEncoder, PageIndex, TellsNotices
+from rag.ports import AnswerModel, ChatModel, IndexSpec, PageEncoder, PageIndex, TellsNotices
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter, Repository
 from rag.retrieve import Retriever
@@ -200,6 +201,8 @@ class Engine:
         self.isolated.close()
         if "encoder" in self.__dict__:  # made at all
             self.encoder.close()
+        if (chat := self.__dict__.get("chat")) is not None:
+            chat.close()
         with self._packing:
             for pack in self._packs.values():
                 pack.close()
@@ -214,6 +217,12 @@ class Engine:
     def encoder(self) -> PageEncoder:
         with self._lock:
             return load_encoder(self.settings.encoder)
+
+    @cached_property
+    def chat(self) -> ChatModel | None:
+        """Raises ConfigError where `chat.model` has no server."""
+        with self._lock:
+            return chat_model(self.settings.chat)
 
     @cached_property
     def answer_model(self) -> AnswerModel:

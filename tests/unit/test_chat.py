@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from rag.chat.images import MAX_IMAGE_PX, MAX_PNG_BYTES, data_url
 from rag.chat.openai import MAX_IMAGES, OpenAiChat
 from rag.errors import ConfigError, InputError, ModelFailed, RagError
 from rag.ports import ChatMessage
-from rag.settings import ChatSettings, Settings
+from rag.settings import ChatSettings, Settings, StoreSettings
 from rag.testing.fake_chat import FakeChat
+from rag.wiring import Engine
 
 KEY = "sk-secret-0123456789"
 HELLO = (ChatMessage("system", ("Be brief.",)), ChatMessage("user", ("Hello?",)))
@@ -298,3 +300,16 @@ def test_the_doctor_has_a_line_for_the_chat_model_and_no_key_in_it() -> None:
     assert "OCTAVO_CHAT__API_KEY" in line["next_step"]
     assert KEY not in json.dumps(found)
     assert "chat model" not in {check["name"] for check in examine(Settings())["checks"]}
+
+
+def test_an_engine_has_the_chat_model_of_its_settings_and_closes_it(tmp_path: Path) -> None:
+    settings = Settings(store=StoreSettings(data_dir=tmp_path))
+    with Engine(settings) as engine:
+        assert engine.chat is None
+    with serving(ChatServer(lambda _: "ok")) as served:
+        chat = ChatSettings(url=served.url, model="tiny-chat", retry_s=0)
+        with Engine(settings.model_copy(update={"chat": chat})) as engine:
+            assert engine.chat is engine.chat
+            assert engine.chat.complete(HELLO).text == "ok"
+        with pytest.raises(ModelFailed):
+            engine.chat.complete(HELLO)
