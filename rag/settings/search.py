@@ -40,16 +40,24 @@ class ContextSettings(Section):
 
 
 class RefineSettings(Section):
-    """Moving the query until two searches agree (GQR)."""
+    """Moving the query until two searches agree (docs/adr/0019-fusion-and-refinement.md)."""
 
     method: Literal["none", "gqr"] = Field("none", description="Whether the query is refined.")
     variant: Literal["pool", "search", "tutorial"] = Field(
-        "pool", description="Score the pool again, search again, or as the published tutorial."
+        "pool",
+        description="Score the pages compared again, search again, or search again with the sums "
+        "and averages of the published tutorial.",
     )
-    pages: int = Field(10, ge=1, le=200, description="Pages of either search that are compared.")
+    order: Literal["fused", "maxsim"] = Field(
+        "fused",
+        description="Refined MaxSim as one leg among the others, or first by itself, as published.",
+    )
+    pages: int = Field(10, ge=1, le=100, description="Pages of either search that are compared.")
     alpha: float = Field(0.5, ge=0, le=1, description="Share of the second search in the target.")
     temperature: float = Field(1.0, gt=0, description="Of the softmax over pages.")
-    learning_rate: float = Field(5e-4, gt=0, le=1, description="Step of Adam.")
+    learning_rate: float = Field(
+        5e-4, gt=0, le=1, description="Step of Adam; times `steps`, how far a coordinate moves."
+    )
     steps: int = Field(25, ge=1, le=1000, description="Steps of Adam.")
 
 
@@ -161,10 +169,13 @@ class RetrievalSettings(Section):
         "modality_max",
         "modality_text",
         "modality_image",
-    ] = Field("zscore", description="How the legs are joined (docs/quality.md).")
+    ] = Field(
+        "zscore",
+        description="How the legs of hybrid are joined (docs/adr/0019-fusion-and-refinement.md).",
+    )
     rrf_k: int = Field(60, ge=1, description="Reciprocal rank fusion constant.")
     image_share: float = Field(
-        0.5, ge=0, le=1, description="Share of the page vectors against all words, for ucmr."
+        0.5, ge=0, le=1, description="For ucmr: 0 is the words alone, 1 the page vectors alone."
     )
     codes: Literal["int8", "bebr"] = Field(
         "int8", description="What MaxSim reads of pages that are scored but not shown."
