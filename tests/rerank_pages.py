@@ -1,13 +1,13 @@
 """Pages for rerankers, of words alone, and a reranker without a model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from rag.errors import BackendError
 from rag.page_text import PageText
-from rag.ports import ChatMessage, ChatReply, RerankPage
+from rag.ports import RerankPage
 from rag.types import PageRef, RenderedPage
 
 
@@ -38,7 +38,7 @@ def page(
 
 
 class WordReranker:
-    """Scores are the number of words of the question that stand on the page; asked by tests."""
+    """Scores are the number of words of the question that stand on the page."""
 
     model_id = "words"
     is_probability = False
@@ -53,28 +53,5 @@ class WordReranker:
         if self._fails is not None:
             raise self._fails
         return [float(sum(word in page.text.words for word in question.split())) for page in pages]
-
-    def close(self) -> None: ...
-
-
-class ScriptedChat:
-    """A chat model whose replies are made by a function of the messages."""
-
-    model_id = "scripted"
-
-    def __init__(self, reply: Callable[[Sequence[ChatMessage]], ChatReply]) -> None:
-        self._reply = reply
-        self.asked: list[dict] = []
-
-    def complete(self, messages, *, max_tokens=None, json_schema=None, first_token=False):
-        self.asked.append(
-            {
-                "messages": tuple(messages),
-                "max_tokens": max_tokens,
-                "json_schema": json_schema,
-                "first_token": first_token,
-            }
-        )
-        return self._reply(messages)
 
     def close(self) -> None: ...

@@ -47,7 +47,7 @@ class SentenceModel(DenseAdapter):
                 model_kwargs=options,
             )
             for inner in model.children():
-                _require_whole(inner, checkpoint.name)
+                require_whole(inner, checkpoint.name)
             return cls(model.eval())
 
     def _of_texts(self, texts: Sequence[str]) -> Any:
@@ -68,7 +68,7 @@ class SentenceModel(DenseAdapter):
         return found
 
 
-def _require_whole(module: Any, name: str) -> None:
+def require_whole(module: Any, name: str) -> None:
     """The library leaves weights that are not there random, and tells nobody: ask once more, of
     the model without its numbers.
     """

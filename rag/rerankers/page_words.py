@@ -63,7 +63,10 @@ def windows(word_costs: Sequence[int], *, room: int) -> list[tuple[int, int]]:
     while end < len(word_costs):
         end = max(start + 1, bisect_right(before, before[start] + room) - 1)
         spans.append((start, end))
-        start = max(start + 1, bisect_left(before, before[end] - room // _OVERLAP_SHARE))
+        if end < len(word_costs):
+            overlap = bisect_left(before, before[end] - room // _OVERLAP_SHARE)
+            # Less where the next word would not fit behind it.
+            start = min(end, max(overlap, bisect_left(before, before[end + 1] - room)))
     return spans
 
 

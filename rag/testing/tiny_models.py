@@ -7,7 +7,7 @@ tokens a page. Only `rag.testing.checkpoints` is meant to be called.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +172,8 @@ _QWEN3_VISION: Json = {
 }
 
 
-def _qwen3(model: Any, processor: Any) -> Pair:
-    tokenizer = tokenizers.qwen_tokenizer()
+def _qwen3(model: Any, processor: Any, *, words: Sequence[str] = ()) -> Pair:
+    tokenizer = tokenizers.qwen_tokenizer(words=words)
     config = hf.Qwen3VLConfig(
         text_config={
             **_qwen_text(tokenizer, [4, 2, 2], mrope_interleaved=True),
@@ -383,4 +383,7 @@ _BUILDERS: dict[str, Callable[[], Pair]] = {
     "Siglip": _siglip,
     "Qwen2VL": lambda: _qwen2(hf.Qwen2VLForConditionalGeneration, hf.Qwen2VLProcessor),
     "Qwen3VL": lambda: _qwen3(hf.Qwen3VLForConditionalGeneration, hf.Qwen3VLProcessor),
+    "Qwen3VLReranker": lambda: _qwen3(
+        hf.Qwen3VLForConditionalGeneration, hf.Qwen3VLProcessor, words=("yes", "no")
+    ),
 }

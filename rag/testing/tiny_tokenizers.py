@@ -54,11 +54,12 @@ GEMMA_TEMPLATE = (
 )
 
 
-def qwen_tokenizer() -> PreTrainedTokenizerFast:
+def qwen_tokenizer(*, words: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """With `words` as one token each, where they stand alone."""
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>"]
     special += ["<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
     return PreTrainedTokenizerFast(
-        tokenizer_object=_learned(special),
+        tokenizer_object=_learned(special, words=words),
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=special[1:],
@@ -143,7 +144,7 @@ _SENTENCE_PIECE = {
 }
 
 
-def _learned(special: Sequence[str]) -> Tokenizer:
+def _learned(special: Sequence[str], *, words: Sequence[str] = ()) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -153,5 +154,5 @@ def _learned(special: Sequence[str]) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_SENTENCES, trainer)
+    tokenizer.train_from_iterator((*_SENTENCES, *(100 * tuple(words))), trainer)
     return tokenizer
