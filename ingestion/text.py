@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rag.language.detection import page_language
 from rag.page_text import PageText, heading_spans
 from rag.scoring.document import describe_document, figure_hubs
-from rag.scoring.lexical import page_vector, terms
+from rag.scoring.lexical import text_vector
 from rag.types import Json, PageField, SparseVector
 
 # Lengths BM25 compares with, near the means of 2,851 pages of filings and 696 mixed pages.
@@ -17,9 +18,12 @@ _HEADING_TERMS = 30.0
 def lexical_fields(text: PageText) -> dict[PageField, SparseVector]:
     """The sparse vectors of a page; a field without terms is absent."""
     headings = " ".join(text.span_text(start, end) for start, end in heading_spans(text))
+    language = page_language(text.text)
     found = {
-        PageField.WORDS: page_vector(terms(text.text), typical_length=_PAGE_TERMS),
-        PageField.HEADING_WORDS: page_vector(terms(headings), typical_length=_HEADING_TERMS),
+        PageField.WORDS: text_vector(text.text, typical_length=_PAGE_TERMS, language=language),
+        PageField.HEADING_WORDS: text_vector(
+            headings, typical_length=_HEADING_TERMS, language=language
+        ),
     }
     return {name: vector for name, vector in found.items() if len(vector)}
 

@@ -15,6 +15,8 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
+from rag.language.detection import page_language
+from rag.language.stemming import LANGUAGES
 from rag.scoring.lexical import content_terms, is_content_word, terms
 
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
@@ -37,6 +39,7 @@ class DocumentFeatures(BaseModel):
         themes: share of pages on which a term stands, for terms of many pages.
         name_years: years in the file name.
         period_years: years its head says a period ended in, else the years its head names.
+        languages: that its pages have stems in; English has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +48,7 @@ class DocumentFeatures(BaseModel):
     themes: dict[str, float] = {}
     name_years: tuple[int, ...] = ()
     period_years: tuple[int, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
 def name_terms(text: str) -> list[str]:
@@ -103,6 +107,7 @@ def describe_document(*, source: str, title: str, page_texts: Sequence[str]) -> 
         themes=themes,
         name_years=tuple(sorted(set(years(stem)))),
         period_years=tuple(sorted({max(period)} if period else set())),
+        languages=tuple(sorted(LANGUAGES.intersection(map(page_language, page_texts)))),
     )
 
 
