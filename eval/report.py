@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from eval.compare import Comparison
 from eval.measures import NAMES
 from eval.run_eval import Evaluation
+from rag.types import Json
 
 
 def evaluation_report(evaluation: Evaluation) -> str:
@@ -31,6 +33,45 @@ def evaluation_report(evaluation: Evaluation) -> str:
         for code, seen in evaluation.notices.items()
     ]
     return "\n".join(lines)
+
+
+def folds_report(folds: Json) -> str:
+    """What was chosen on the others and measured on each fold, beside what choosing on all gives."""
+    measure, difference = folds["measure"], folds["held_out_difference"]
+    rows = [["fold", "n", "as it is", "chosen at", "held out"]]
+    rows += [
+        [
+            str(fold["fold"]),
+            str(fold["questions"]),
+            *(f"{fold[key]:.4f}" for key in ("baseline", "chosen_at", "held_out")),
+        ]
+        for fold in folds["folds"]
+    ]
+    table = _table(rows)
+    chosen = ["chosen on the others", *(_settings(fold["settings"]) for fold in folds["folds"])]
+    at_most = f", {folds['tried']} of {folds['combinations']} tried, {folds['search']}"
+    dealt = f"{folds['groups']} groups, seed {folds['seed']}"
+    gain = f"{difference['value']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
+    lines = [
+        f"{measure} by {folds['n']} folds of documents ({dealt}){at_most if folds['axes'] else ''}",
+        "",
+        *(f"{row}   {settings}".rstrip() for row, settings in zip(table, chosen, strict=True)),
+        "",
+        f"as it is   {folds['baseline'][measure]:.4f}",
+        f"in sample  {folds['in_sample']['measures'][measure]:.4f}   "
+        f"{_settings(folds['in_sample']['settings'])}".rstrip(),
+        f"held out   {folds['held_out'][measure]:.4f}   {gain} from as it is",
+    ]
+    lines += [
+        f"degraded   {name}: {code} at {n} questions"
+        for name, codes in folds["degraded"].items()
+        for code, n in codes.items()
+    ]
+    return "\n".join(lines)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def comparison_report(comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ something did not work, is listed and never among the best.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,15 @@ class RowOutcome:
     runs: dict[Part, tuple[Path, Evaluation]] = field(default_factory=dict)
     of_pages: dict[str, str] = field(default_factory=dict)
 
-    def degraded(self) -> dict[str, int]:
-        """Code to the questions whose search said that something did not work."""
-        found: dict[str, int] = {}
-        for _, evaluation in self.runs.values():
-            for code, seen in evaluation.notices.items():
-                if code not in _HARMLESS:
-                    found[code] = found.get(code, 0) + int(seen["questions"])
-        return found
+
+def degraded(evaluations: Iterable[Evaluation]) -> dict[str, int]:
+    """Code to the questions whose search said that something did not work."""
+    found: dict[str, int] = {}
+    for evaluation in evaluations:
+        for code, seen in evaluation.notices.items():
+            if code not in _HARMLESS:
+                found[code] = found.get(code, 0) + int(seen["questions"])
+    return found
 
 
 def sweep_result(
@@ -86,7 +87,7 @@ def sweep_result(
             "name": outcome.row.name,
             "settings": dotted(outcome.row.changes),
             "skipped": outcome.skipped or None,
-            "degraded": outcome.degraded(),
+            "degraded": degraded(e for _, e in outcome.runs.values()),
             "of_pages": outcome.of_pages,
         }
         if not outcome.skipped and baseline is not None:

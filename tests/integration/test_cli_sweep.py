@@ -205,3 +205,50 @@ def test_what_is_wrong_is_said_before_anything_is_asked(octavo, dataset, tmp_pat
     found = octavo.refused("eval", "sweep", str(dataset), "--out", str(tmp_path / "o"), *flags)
     assert said in f"{found['message']} {found['next_step']}"
     assert not list(tmp_path.glob("o/*/*"))
+
+
+# --- eval run --folds ---------------------------------------------------------------------------
+AXES = ("--axis", "retrieval.fusion=zscore,rrf", "--axis", "retrieval.weights.document=2,0")
+
+
+def test_folds_choose_on_some_documents_and_measure_on_the_others(octavo, dataset, tmp_path):
+    out = tmp_path / "out"
+    shown = octavo("eval", "run", str(dataset), "--folds", "4", *AXES, "--out", str(out))
+    folds = shown["folds"]
+    assert json.loads((out / "measures.json").read_text())["folds"] == folds
+    assert folds["tried"] == folds["combinations"] == 4
+    assert sum(fold["questions"] for fold in folds["folds"]) == len(WORDS)
+    documents = [name for fold in folds["folds"] for name in fold["groups"]]
+    assert sorted(documents) == sorted(f"{word}.pdf" for word in WORDS)
+    assert folds["in_sample"]["measures"]["nDCG@10"] >= folds["held_out"]["nDCG@10"]
+    assert folds["baseline"] == shown["measures"]
+
+
+def test_folds_use_what_a_sweep_has_asked(octavo, dataset, tmp_path, monkeypatch):
+    out = ("--out", str(tmp_path / "out"))
+    octavo("eval", "sweep", str(dataset), *AXES, *out)
+    asked = count_searches(monkeypatch)
+    shown = octavo("eval", "run", str(dataset), "--folds", "2", *AXES, *out)
+    assert len(asked) == len(WORDS)  # the run itself; no combination
+    assert shown["folds"]["tried"] == 4
+
+
+def test_folds_without_axes_show_the_spread(octavo, dataset, tmp_path):
+    shown = octavo("eval", "run", str(dataset), "--folds", "2", "--out", str(tmp_path / "o"))
+    assert shown["folds"]["held_out"] == shown["measures"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--axis", "retrieval.fusion=rrf"], "chosen by --folds"),
+        (["--folds", "99"], "Ask for fewer folds"),
+        (["--folds", "3", "--measure", "F1"], "no measure"),
+        (["--folds", "3", "--axis", "retrieval.code_bits=9"], "code_bits"),
+        (["--folds", "3", "-c", "mine"], "names its collections itself"),
+    ],
+)
+def test_folds_that_cannot_be_had_are_refused(octavo, dataset, tmp_path, flags, said):
+    found = octavo.refused("eval", "run", str(dataset), "--out", str(tmp_path / "o"), *flags)
+    assert said in f"{found['message']} {found['next_step']}"
+    assert not (tmp_path / "o").exists()

@@ -20,14 +20,17 @@ from rag.apps.cli.dataset_runs import (
     what_could_matter,
 )
 from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, opened
+from rag.apps.cli.folding import FoldRequest, check_axes, checked_measure, dealt, run_folds
 from rag.apps.cli.progress import progress_bar
-from rag.apps.cli.sweep import sweep
+from rag.apps.cli.sweep import AxisFlag, parsed_axes, sweep
 
 if TYPE_CHECKING:
     from eval.datasets import Dataset, Query
     from eval.run_eval import Found
 
 DEFAULT_HISTORY = Path("eval/history")  # of a checkout; an installed Octavo keeps none by itself
+
+_FOLDS_PANEL = "Choosing settings"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
@@ -75,19 +78,60 @@ def run(
             help="Add the figures to DIR/NAME.jsonl. Default: eval/history, if there.",
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=100,
+            metavar="N",
+            help="Choose the settings of --axis on all but one N-th of the documents, measure on "
+            "that one, and so on.",
+            rich_help_panel=_FOLDS_PANEL,
+        ),
+    ] = None,
+    axes: AxisFlag = None,
+    measure: Annotated[
+        str,
+        typer.Option(help="By which settings are chosen.", rich_help_panel=_FOLDS_PANEL),
+    ] = "nDCG@10",
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of dealing documents to folds.", rich_help_panel=_FOLDS_PANEL),
+    ] = 0,
+    group_by_name: Annotated[
+        bool,
+        typer.Option(
+            "--group-by-name",
+            help="Keep documents whose names begin with the same word in one fold.",
+            rich_help_panel=_FOLDS_PANEL,
+        ),
+    ] = False,
 ) -> int:
     """An index that is up to date is used again; one that is not is brought up to date first."""
     from eval.datasets import load_dataset
-    from eval.report import evaluation_report
+    from eval.report import evaluation_report, folds_report
     from eval.run_eval import evaluate
     from eval.sweep_plan import collection_name
 
     settings = common.settings()
+    request = None
+    if folds is not None:
+        if common.collection != "default":
+            raise typer.BadParameter("--folds names its collections itself", param_hint="-c")
+        parsed = parsed_axes(axes or [])
+        request = FoldRequest(folds, parsed, checked_measure(measure), seed, group_by_name)
+        check_axes(settings, parsed)
+    elif axes:
+        raise typer.BadParameter(
+            "values are chosen by --folds; eval sweep compares them", param_hint="--axis"
+        )
     if history is None and DEFAULT_HISTORY.is_dir():
         history = DEFAULT_HISTORY
     dataset = load_dataset(folder)
     if limit is not None:
         dataset = dataset.first(limit, scope.value)
+    if request is not None:
+        dealt(dataset, scope, request)  # refused before minutes of asking
     out = out or DEFAULT_RUNS / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     # Measures are over exactly the documents of the dataset, so they get a collection of their own.
     collection = common.collection
@@ -116,11 +160,17 @@ def run(
                 history_dir=history,
             )
             answered = _ask_all(octavo, dataset, collection, scope, mode, out) if answers else None
+    folded = None
+    if request is not None:
+        folded = run_folds(settings, dataset, request, scope=scope, out=out, mode=mode, exact=exact)
     if common.as_json:
-        extra = {} if answered is None else {"answers": answered}
-        output.emit({**evaluation.as_dict(), "out": str(out), **extra})
+        extra = {"answers": answered, "folds": folded}
+        shown = {name: value for name, value in extra.items() if value is not None}
+        output.emit({**evaluation.as_dict(), "out": str(out), **shown})
     else:
         output.line(evaluation_report(evaluation))
+        if folded is not None:
+            output.line(f"\n{folds_report(folded)}")
         if answered is not None:
             output.record({"answers": answered})
         output.note(f"written to {out}")
