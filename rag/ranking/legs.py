@@ -7,7 +7,8 @@ from enum import StrEnum
 Legs = dict[str, dict[str, float]]  # leg name -> record id -> score
 
 # Legs on a scale of their own, where 0 means "nothing to say": they are never normalised.
-ABSOLUTE = frozenset({"document", "prior"})
+CONTEXT = "context"
+ABSOLUTE = frozenset({"document", "prior", CONTEXT})
 
 
 class Mode(StrEnum):

@@ -19,13 +19,14 @@ class LegWeights(Section):
     headings: float = Field(0.5, ge=0, description="MaxSim over headings.")
     document: float = Field(2.0, ge=0, description="How well the document fits the question.")
     prior: float = Field(0.75, ge=0, description="Page prior: figures repeated elsewhere, as log.")
+    context: float = Field(1.0, ge=0, description="What `context` adds, in standard deviations.")
     context_words: float = Field(0.0, ge=0, description="BM25 over what the document says of it.")
     caption_words: float = Field(0.5, ge=0, description="BM25 over a page's description.")
     captions: float = Field(0.5, ge=0, description="Best part of a page's description, pooled.")
 
 
 class ContextSettings(Section):
-    """What a page's document and neighbours add to its score (docs/quality.md)."""
+    """What a page's document, neighbours and number add (docs/adr/0022-document-context.md)."""
 
     neighbours: float = Field(
         0.0, ge=0, le=1, description="Share of the neighbouring pages' scores added to a page's."
@@ -35,6 +36,9 @@ class ContextSettings(Section):
     )
     document_vector: float = Field(
         0.0, ge=0, description="Weight of the mean of a document's pooled vectors."
+    )
+    named_page: float = Field(
+        4.0, ge=0, description="Added to pages that the question names by number, as page 12."
     )
     documents: int = Field(25, ge=1, description="Documents that the first of two stages keeps.")
 
