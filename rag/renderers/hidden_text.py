@@ -29,7 +29,7 @@ _LEAST_STEP = 4
 _RIM_SHARES = (0.3, 0.2)  # of the box, above and below
 # A single letter, or so few pixels of a word, may be thin and lie beside its box: fonts tell
 # heights wrongly, OCR places. Ink near it that is no other word's then counts as its own.
-_SURE_LETTERS, _SURE_LENGTH_PX, _SURE_HEIGHT_PX = 2, 4, 2
+_SURE_LETTERS, _SURE_LENGTH_PX, _SURE_HEIGHT_PX = 2, 3, 2
 _BESIDE_PT = 3.0
 
 
@@ -138,15 +138,17 @@ def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
 
 
 def _without_rims(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(n, 4) boxes less high by `_RIM_SHARES`; what is higher than wide is written upwards."""
+    """(n, 4) boxes less high by `_RIM_SHARES`; what is higher than wide, whose line may run upwards
+    or be short, less wide as well.
+    """
     sides = boxes[:, 2:] - boxes[:, :2]  # (n, 2)
-    is_level = sides[:, 0] >= sides[:, 1]
+    is_high = sides[:, 1] > sides[:, 0]
     above, below = _RIM_SHARES
     cores = boxes.copy()
-    cores[is_level, 1] += above * sides[is_level, 1]
-    cores[is_level, 3] -= below * sides[is_level, 1]
-    cores[~is_level, 0] += below * sides[~is_level, 0]
-    cores[~is_level, 2] -= below * sides[~is_level, 0]
+    cores[:, 1] += above * sides[:, 1]
+    cores[:, 3] -= below * sides[:, 1]
+    cores[is_high, 0] += below * sides[is_high, 0]
+    cores[is_high, 2] -= below * sides[is_high, 0]
     return cores
 
 
