@@ -30,6 +30,7 @@ _RIM_SHARES = (0.3, 0.2)  # of the box, above and below
 # A single letter, or so few pixels of a word, may be thin and lie beside its box: fonts tell
 # heights wrongly, OCR places. Ink near it that is no other word's then counts as its own.
 _SURE_LETTERS, _SURE_LENGTH_PX, _SURE_HEIGHT_PX = 2, 3, 2
+_MOST_HEIGHT = 2.2  # of a line, in sizes of its type
 _BESIDE_PT = 3.0
 
 
@@ -109,6 +110,7 @@ def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
     sizes_px = cores[:, 2:] - cores[:, :2]
     is_sure: _BoolArray = (
         np.array([sum(map(str.isalnum, word)) >= _SURE_LETTERS for word in text.words])
+        & _fits_its_type(text)
         & (sizes_px.max(axis=1) >= _SURE_LENGTH_PX)
         & (sizes_px.min(axis=1) >= _SURE_HEIGHT_PX)
     )
@@ -135,6 +137,18 @@ def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
         ).any()
         without_ink[word] = not has_ink
     return without_ink
+
+
+def _fits_its_type(text: PageText) -> _BoolArray:
+    """(n_words,) whether a box is as high and long as its letters can be; readers tell some that
+    reach over several lines.
+    """
+    sides = text.boxes[:, 2:] - text.boxes[:, :2]  # (n_words, 2)
+    n_chars = np.array([len(word) for word in text.words])
+    fits: _BoolArray = (sides.min(axis=1) <= _MOST_HEIGHT * text.sizes_pt) & (
+        sides.max(axis=1) <= (n_chars + 1) * text.sizes_pt
+    )
+    return fits | (text.sizes_pt <= 0)
 
 
 def _without_rims(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

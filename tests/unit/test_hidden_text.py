@@ -140,6 +140,13 @@ def test_a_thin_letter_is_shown_where_its_ink_lies_beside_its_box():
     assert (shown.words, hidden.words) == (("l",), ())
 
 
+def test_a_box_that_reaches_over_several_lines_hides_no_word():
+    page = blank()
+    ImageDraw.Draw(page.image).line((10, 40, 16, 40), fill="black")
+    box = [18, 20, 30, 70]  # of type of 10 pt; the ink is in its last lines
+    assert split(text_of([".50"], [box]), page)[0].words == (".50",)
+
+
 @pytest.mark.parametrize("word", ["white", "w"])
 def test_what_a_neighbour_shows_does_not_count_for_a_word(word):
     page = blank()
