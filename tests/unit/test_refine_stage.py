@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from small_world import World, rows
 
+from rag.patch_search import PatchSearch
 from rag.ranking.fuse import fused
 from rag.ranking.legs import Mode
-from rag.ranking.refine import PatchAccess, refine
+from rag.ranking.refine import PatchAccess, patch_access, refine
 from rag.scoring.cascade import StageClock
 from rag.scoring.maxsim import maxsim
 from rag.settings import RefineSettings, RetrievalSettings
+from rag.types import PageField
+from rag.wiring import packed_search
 
 RNG = np.random.default_rng(4)
 
@@ -186,3 +190,40 @@ def test_no_candidates_are_no_error():
     found = refine([], {"words": {}, "patches": {}}, QUERY, access(), settings(), StageClock())
     assert found.order == []
     assert found.notices[0].code == "not_refined"
+
+
+# --- a collection -------------------------------------------------------------------------------
+DOCUMENTS = {
+    "north": [["tide", "power", "revenue"], ["dividend", "staff"], ["storm", "harbour"], []],
+    "south": [["harbour", "staff", "safety"], ["turbine", "power"], ["dividend", "tide"]],
+    "secret": [["tide", "power"]],
+}
+
+
+def test_the_pages_of_a_collection_are_refined_on_and_found_anew_within_the_scope(tmp_path):
+    world = World(tmp_path, DOCUMENTS)
+    reader, chosen = world.reader, settings(variant="search", learning_rate=0.02)
+    scope = reader.scope({"name": {"$ne": "secret"}})
+    every_id = reader.ids(scope)
+    query = rows(["tide", "power"])
+    patches = PatchSearch(packed_search(world.fde, chosen))
+    words = dict(zip(every_id, range(len(every_id)), strict=True))
+
+    def legs(ids):
+        return {
+            "words": {i: float(words[i]) for i in ids},
+            "patches": patches.scores(reader, scope, query, ids, exact=True),
+        }
+
+    candidates, left_out = every_id[:4], every_id[-1]
+    access = patch_access(reader, patches, scope, legs, limit=9, left_out=left_out)
+    order = fused(candidates, legs(candidates), Mode.HYBRID, chosen)
+    found = refine(order, legs(candidates), query, access, chosen, StageClock())
+
+    with_rows = reader.vectors(every_id, PageField.PATCHES)
+    expected = {i: maxsim(found.query, page) for i, page in with_rows.items() if i != left_out}
+    assert len(expected) == len(every_id) - 2  # one left out, one without words
+    assert found.legs["patches"] == pytest.approx(expected, abs=2e-3)
+    assert set(found.new) == expected.keys() - set(candidates)
+    assert {i for i, _ in found.order} == expected.keys() | set(candidates)
+    assert np.abs(found.query - query).max() > 0.1
