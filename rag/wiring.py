@@ -33,6 +33,7 @@ from rag.patch_search import PatchSearch
 from rag.ports import AnswerModel, ChatModel, IndexSpec, PageEncoder, PageIndex, TellsNotices
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter, Repository
+from rag.rerankers.choose import Rerankers
 from rag.retrieve import Retriever
 from rag.scoring.cascade import Cascade, CascadeWidths, PackedSearch
 from rag.scoring.device import choose_device
@@ -201,6 +202,8 @@ class Engine:
         self.isolated.close()
         if "encoder" in self.__dict__:  # made at all
             self.encoder.close()
+        if "rerankers" in self.__dict__:
+            self.rerankers.close()
         if (chat := self.__dict__.get("chat")) is not None:
             chat.close()
         with self._packing:
@@ -223,6 +226,10 @@ class Engine:
         """Raises ConfigError where `chat.model` has no server."""
         with self._lock:
             return chat_model(self.settings.chat)
+
+    @cached_property
+    def rerankers(self) -> Rerankers:
+        return Rerankers(self.settings.retrieval.rerank, lambda: self.chat)
 
     @cached_property
     def answer_model(self) -> AnswerModel:
