@@ -106,6 +106,7 @@ def document_event(
         "pages": n_pages,
         "blank_pages": [],
         "no_text_pages": [],
+        "ocr_pages": [],
         "failed_pages": [
             {"page_number": number, "reason": reason}
             for number, reason in (failed_pages or {}).items()
@@ -144,6 +145,7 @@ def stored_document_event(
         "pages": summary.n_pages,
         "blank_pages": shown["blank_pages"],
         "no_text_pages": shown["no_text_pages"],
+        "ocr_pages": list(summary.ocr_pages),
         "failed_pages": shown["failed_pages"],
         "error": None,
         "warnings": [notice.as_dict() for notice in _once_each(notices)],

@@ -22,7 +22,7 @@ from ingestion.filling import (
 from ingestion.render import open_document
 from ingestion.source import Refusal, SourceFile, document_id, printable
 from ingestion.text import document_view
-from rag.errors import BackendError, DocumentError, InputError, RagError
+from rag.errors import BackendError, DocumentError, InputError, NotFound, RagError
 from rag.manifest import DocumentState, Incoming, Unchanged
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter
@@ -88,7 +88,7 @@ class Ingestor:
         self._reader_for = reader_for
         self._encoder_name = encoder_name
         self._settings = settings
-        self._misses_ocr = False
+        self._misses_ocr = self._can_ocr = False
 
     def ingest(
         self,
@@ -116,6 +116,7 @@ class Ingestor:
         """
         # A ConfigError of it comes before anything is noted.
         self._misses_ocr = self._isolated.misses_ocr
+        self._can_ocr = self._isolated.ocr_engine is not None
         start = time.monotonic()
         job_id = self._writer.start_job(kind)
         counted = Totals()
@@ -190,7 +191,8 @@ class Ingestor:
         try:
             incoming = replace(incoming, sha256=file.sha256)
             filler.wait_for_like(incoming)
-            if not options.force and self._writer.find_unchanged(incoming) is not None:
+            force = options.force or self._ocr_reads_more(incoming)
+            if not force and self._writer.find_unchanged(incoming) is not None:
                 return self._event(incoming, "unchanged")
             info = open_document(
                 self._isolated,
@@ -199,7 +201,7 @@ class Ingestor:
                 password=options.password,
             )
             incoming = replace(incoming, n_pages=info.n_pages, is_repaired=info.is_repaired)
-            version = self._writer.begin(file.path, incoming, force=options.force)
+            version = self._writer.begin(file.path, incoming, force=force)
             if isinstance(version, Unchanged):
                 return self._event(incoming, "unchanged")
             texts = self._writer.page_texts(version)
@@ -210,6 +212,16 @@ class Ingestor:
             if error.code not in DELETED:
                 raise
             return self._refused(incoming, error)
+
+    def _ocr_reads_more(self, incoming: Incoming) -> bool:
+        """Whether the same file is there with pages that nobody could read, but somebody can."""
+        if not self._can_ocr:
+            return False
+        try:
+            held = self._reader_for().document(incoming.document_id)
+        except NotFound:
+            return False
+        return held.sha256 == incoming.sha256 and bool(held.unread_pages)
 
     def _ended(self, document: Filling) -> Json:
         """Make a filled version visible, or say why there is none."""

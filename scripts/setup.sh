@@ -49,7 +49,7 @@ install() {
 echo "setup: octavo and its tools (a minute or two, once)"
 # What was built before must not pass for what could not be built now.
 rm -f rag/scoring/_octavo.*
-install -e ".[pymupdf,poppler,eval,dev]"
+install -e ".[pymupdf,poppler,ocr,eval,dev]"
 if ! "$venv/bin/python" -c 'import sys
 from rag.scoring import native
 sys.exit(not (native.PATH.exists() and native.Library(native.PATH, threads=1)))'; then

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from rag.apps.check import EncoderExamination, check, failed, version
 from rag.encoders.weights import find_weights
-from rag.errors import RagError
+from rag.errors import ConfigError, RagError
+from rag.ocr.choose import choose_engine, describe_engine, how_to_get_one, installed_engines
 from rag.renderers.choose import choose_renderer, pdf_readers
 from rag.scoring import native
 from rag.scoring.device import choose_device
-from rag.settings import RetrievalSettings, Settings, StoreSettings
+from rag.settings import OcrSettings, RetrievalSettings, Settings, StoreSettings
 from rag.types import Json
 
 _PACKAGES = ("octavo", "numpy", "onnxruntime", "qdrant-edge-py", "qdrant-client", "tokenizers")
@@ -49,8 +50,18 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
     if settings.store.qdrant_url is not None:
         # Says nothing of what is installed here: a server can be down for a while.
         optional.append(check("qdrant server", lambda: _qdrant(settings.store)))
+    if settings.ocr.mode != "off":
+        ocr = _ocr(settings.ocr)
+        # Without any engine pages keep their own words; what is asked for by name has to be there.
+        (optional if settings.ocr.engine == "auto" and not installed_engines() else needed).append(
+            ocr
+        )
     if settings.chat.model is not None:
         optional.append(check("chat model", lambda: _chat(settings)))
+    if (method := settings.retrieval.rerank.method) != "none":
+        found = check("reranker", lambda: _reranker(settings))
+        # A search goes on without a server; without the files of a model it does not begin.
+        (needed if method in ("cross_encoder", "qwen3_vl") else optional).append(found)
     return {
         "usable": all(each["ok"] for each in needed),
         "encoder": settings.encoder.name,
@@ -113,6 +124,31 @@ def _server(settings: Settings) -> str:
     from rag.wiring import load_encoder
 
     return describe_server(settings.encoder, load_encoder)
+
+
+def _ocr(chosen: OcrSettings) -> Json:
+    def found() -> str:
+        engine = choose_engine(chosen.engine, chosen.languages)
+        if engine is None:
+            raise ConfigError(
+                "no engine is installed: pages without words of their own are not found by words",
+                next_step=how_to_get_one(),
+            )
+        return describe_engine(engine)
+
+    return check("OCR", found)
+
+
+def _reranker(settings: Settings) -> str:
+    from rag.chat.choose import chat_model
+    from rag.rerankers.choose import describe
+
+    chat = chat_model(settings.chat)
+    try:
+        return describe(settings.retrieval.rerank, chat)
+    finally:
+        if chat is not None:
+            chat.close()
 
 
 def _chat(settings: Settings) -> str:

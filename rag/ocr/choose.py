@@ -36,6 +36,11 @@ def is_installed(name: str) -> bool:
     )
 
 
+def installed_engines() -> list[str]:
+    """In the order of `auto`."""
+    return [name for name in ENGINES if is_installed(name)]
+
+
 def choose_engine(name: str, languages: Sequence[str]) -> ChosenEngine | None:
     """The engine called `name`; `auto` is the first that is installed, None where none is.
 
@@ -44,10 +49,10 @@ def choose_engine(name: str, languages: Sequence[str]) -> ChosenEngine | None:
             it cannot read one of the languages; a name that is no engine's.
     """
     if name == "auto":
-        found = next((each for each in ENGINES if is_installed(each)), None)
-        if found is None:
+        found = installed_engines()
+        if not found:
             return None
-        name = found
+        name = found[0]
     elif name not in ENGINES:
         raise ConfigError(
             f"there is no OCR engine {name!r}",
@@ -68,6 +73,14 @@ def load_engine(chosen: ChosenEngine) -> OcrEngine:
     if chosen.name == "rapidocr":
         return rapid.RapidEngine()
     return tesseract.TesseractEngine(chosen.languages)
+
+
+def describe_engine(chosen: ChosenEngine) -> str:
+    """Its version and what it can read, for people."""
+    if chosen.name == "rapidocr":
+        return f"{rapid.describe()}; reads {', '.join(chosen.languages)} and others"
+    known = ", ".join(tesseract.installed_languages())
+    return f"{tesseract.describe()}; languages here: {known}; reads {', '.join(chosen.languages)}"
 
 
 def how_to_get_one() -> str:
@@ -92,8 +105,8 @@ def _require_languages(name: str, languages: Sequence[str]) -> None:
             f"tesseract-ocr-{language.replace('_', '-').lower()}" for language in missing
         )
         next_step = (
-            f"Install {packages} (Debian, Ubuntu), or take them out of ocr.languages; a script "
-            "has a name with a slash, as script/Latin."
+            f"Install {packages} (Debian, Ubuntu; macOS: tesseract-lang), or take them out of "
+            "ocr.languages."
         )
     raise ConfigError(
         f"{name} cannot read {', '.join(missing)} here; it can read {', '.join(known)}",

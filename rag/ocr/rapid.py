@@ -31,6 +31,10 @@ def is_installed() -> bool:
     return importlib.util.find_spec("rapidocr") is not None
 
 
+def describe() -> str:
+    return f"rapidocr {importlib.metadata.version('rapidocr')}"
+
+
 class RapidEngine:
     """OcrEngine over RapidOCR; loaded when made, one thread.
 
@@ -41,7 +45,7 @@ class RapidEngine:
     name = "rapidocr"
 
     def __init__(self) -> None:
-        self.identity = f"rapidocr {importlib.metadata.version('rapidocr')}"
+        self.identity = describe()
         try:
             import cv2
             from rapidocr import RapidOCR

@@ -74,6 +74,16 @@ def installed_languages() -> list[str]:
     return [] if folder is None else _languages_in(folder)
 
 
+def describe() -> str:
+    """Version, and by what it is reached; as whoever reads with it would find it."""
+    if has_library() and data_folder() is not None:
+        import tesserocr
+
+        return f"tesseract {_version(tesserocr.tesseract_version())} by tesserocr"
+    name = program()
+    return f"tesseract {_version(_said([name, '--version'])) if name else ''} by its program"
+
+
 def _data_folders() -> Iterator[Path]:
     told = os.environ.get("TESSDATA_PREFIX")
     places = [Path(told), Path(told, "tessdata")] if told else []
@@ -89,9 +99,9 @@ def _data_folders() -> Iterator[Path]:
 
 
 def _languages_in(folder: Path) -> list[str]:
-    # Orientation and equations are data, not languages.
-    names = {path.name.removesuffix(_SUFFIX) for path in folder.glob(f"*{_SUFFIX}")}
-    return sorted(names - {"osd", "equ"})
+    found = [*folder.glob(f"*{_SUFFIX}"), *folder.glob(f"script/*{_SUFFIX}")]
+    names = {path.relative_to(folder).as_posix().removesuffix(_SUFFIX) for path in found}
+    return sorted(names - {"osd", "equ"})  # orientation and equations are data, not languages
 
 
 @functools.cache

@@ -80,7 +80,12 @@ class StoredPage:
 
 @dataclass(frozen=True)
 class DocumentSummary:
-    """A document as `list` shows it."""
+    """A document as `list` shows it.
+
+    Attributes:
+        ocr_pages: whose words, or some of them, OCR read.
+        unread_pages: without words, and OCR did not look at them.
+    """
 
     document_id: str
     root: str
@@ -98,6 +103,8 @@ class DocumentSummary:
     created_at: float  # seconds since 1970, UTC
     updated_at: float
     hidden_text_pages: tuple[int, ...] = ()
+    ocr_pages: tuple[int, ...] = ()
+    unread_pages: tuple[int, ...] = ()
 
     def as_dict(self) -> Json:
         return {
@@ -210,6 +217,8 @@ class Snapshot:
             created_at=document.created_at,
             updated_at=document.updated_at,
             hidden_text_pages=tuple(i.page_number for i in infos if i.n_hidden_words),
+            ocr_pages=tuple(i.page_number for i in infos if i.ocr and not i.no_text),
+            unread_pages=tuple(i.page_number for i in infos if i.no_text and not i.ocr),
         )
 
 

@@ -107,6 +107,7 @@ class CollectionWriter:
         if incoming.n_pages < 1:
             raise InputError(f"{incoming.source!r} cannot be staged with {incoming.n_pages} pages")
         with self._lock:
+            self._require_may_write(incoming.document_id)
             unchanged = None if force else self.find_unchanged(incoming)
             if unchanged is not None:
                 return unchanged

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from rag.settings.section import Section
 
@@ -39,14 +40,22 @@ class OcrSettings(Section):
     engine: Literal["auto", "tesseract", "rapidocr"] = Field(
         "auto", description="Who reads; auto takes the first of these that is installed."
     )
-    languages: tuple[str, ...] = Field(
-        ("eng",), min_length=1, description="Languages of the pages, as Tesseract names them."
+    languages: tuple[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_/]+$")], ...] = Field(
+        ("eng",),
+        min_length=1,
+        description="Languages of the pages, as Tesseract names them; as a flag eng+fra.",
     )
     dpi: float = Field(150.0, ge=50, le=600, description="Resolution pages are read at.")
     page_timeout_s: float = Field(60.0, gt=0, description="Time that reading one page may take.")
     cache_bytes: int = Field(
         256_000_000, ge=0, description="Disk that words read by OCR may take, to be used again."
     )
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _one_text(cls, given: object) -> object:
+        """Flags and the environment give one text."""
+        return tuple(re.split(r"[+,\s]+", given.strip())) if isinstance(given, str) else given
 
 
 class CaptionSettings(Section):

@@ -32,6 +32,7 @@ EVENT_KEYS = {
     "pages",
     "blank_pages",
     "no_text_pages",
+    "ocr_pages",
     "failed_pages",
     "error",
     "warnings",

@@ -173,6 +173,7 @@ def page_notes(document: Mapping[str, Any]) -> list[str]:
         for label, pages, suffix in (
             ("blank", document.get("blank_pages") or [], ""),
             ("no text", document.get("no_text_pages") or [], ""),
+            ("read by OCR", document.get("ocr_pages") or [], ""),
             ("failed", [page["page_number"] for page in failed], f" ({', '.join(reasons)})"),
         )
         if pages
