@@ -15,8 +15,8 @@ from typing import Literal
 from PIL import Image
 
 from rag.chat.replies import parsed
-from rag.errors import ModelFailed
-from rag.ports import ChatMessage, ChatModel, RerankPage
+from rag.errors import InputError, ModelFailed
+from rag.ports import ChatMessage, ChatModel, ChatReply, RerankPage
 from rag.types import Json, Notice
 
 PageAs = Literal["image", "words", "both"]
@@ -74,6 +74,28 @@ class _ChatReranker:
 
     def close(self) -> None: ...
 
+    def _asked(
+        self,
+        system: str,
+        parts: Sequence[str | Image.Image],
+        *,
+        max_tokens: int | None = None,
+        json_schema: Json | None = None,
+        first_token: bool = False,
+    ) -> ChatReply:
+        """Raises ModelFailed for whatever keeps the model from reading these pages."""
+        try:
+            return self._chat.complete(
+                [ChatMessage("system", (system,)), ChatMessage("user", tuple(parts))],
+                max_tokens=max_tokens,
+                json_schema=json_schema,
+                first_token=first_token,
+            )
+        except InputError as error:  # the pages are not what the user handed in
+            raise ModelFailed(
+                error.message, code="too_much_to_rerank", next_step="Lower retrieval.rerank.pages."
+            ) from error
+
     def _tell(self, code: str, message: str) -> None:
         self._told.notices = [*getattr(self._told, "notices", []), Notice(code, message)]
 
@@ -127,10 +149,7 @@ class ListwiseReranker(_ChatReranker):
         parts.append(
             f"Sort the {len(pages)} pages by how well each meets what is asked for: {question}"
         )
-        reply = self._chat.complete(
-            [ChatMessage("system", (_SORT,)), ChatMessage("user", tuple(parts))],
-            json_schema=_SHAPE,
-        )
+        reply = self._asked(_SORT, parts, json_schema=_SHAPE)
         said = parsed(reply.text)
         listed = said.get("order") if isinstance(said, dict) else said
         if not isinstance(listed, list):
@@ -205,11 +224,7 @@ class YesNoReranker(_ChatReranker):
             *self._shown(page, side_px=SIDE_PX, words=MAX_WORDS),
             f"Does this page meet what is asked for: {question}\nAnswer True or False.",
         )
-        return self._chat.complete(
-            [ChatMessage("system", (_JUDGE,)), ChatMessage("user", parts)],
-            max_tokens=_TOKENS,
-            first_token=True,
-        ).first_token
+        return self._asked(_JUDGE, parts, max_tokens=_TOKENS, first_token=True).first_token
 
     def _by_order(self, question: str, pages: Sequence[RerankPage]) -> list[float]:
         self._tell(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rerank_pages import page
 
-from rag.errors import ConfigError, ModelFailed
+from rag.errors import ConfigError, InputError, ModelFailed
 from rag.ports import ChatReply
 from rag.rerankers.choose import load_reranker
 from rag.rerankers.vlm import (
@@ -119,6 +119,13 @@ def test_a_chat_model_that_fails_fails_the_reranker():
     for reranker in (YesNoReranker(FakeChat([gone]), "words"), listwise(gone)[0]):
         with pytest.raises(ModelFailed, match="chat server x"):
             reranker.scores("which?", PAGES)
+
+
+def test_pages_that_are_too_much_for_a_server_fail_the_reranker_and_not_the_search():
+    much = InputError("a chat model is to be shown 51 images", code="too_much_to_say")
+    with pytest.raises(ModelFailed) as caught:
+        listwise(much)[0].scores("which?", PAGES)
+    assert caught.value.code == "too_much_to_rerank"
 
 
 # --- orders -------------------------------------------------------------------------------------
