@@ -107,7 +107,9 @@ class SelectSettings(Section):
     method: Literal["top_k", "up_to_k"] = Field(
         "top_k", description="All of them, or those that speak to the question, maybe none."
     )
-    threshold: float = Field(0.5, ge=0, le=1, description="Relevance a page wants for up_to_k.")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="Relevance by the reranker that a page wants for up_to_k."
+    )
 
 
 class RouteSettings(Section):
@@ -126,10 +128,12 @@ class WordingSettings(Section):
 
     variants: bool = Field(True, description="Other spellings and forms of numbers count too.")
     decompose: Literal["none", "rules", "chat"] = Field(
-        "none", description="Whether a question of several parts is searched for in parts."
+        "none",
+        description="Whether a question of several parts is searched for in parts, and who finds "
+        "them.",
     )
     dialogue: Literal["none", "rules", "chat"] = Field(
-        "rules", description="How a follow-up question takes over what was said before."
+        "rules", description="Who puts back into a follow-up what was said before."
     )
 
 

@@ -22,6 +22,7 @@ from rag.wording.phrases import Phrase, names, periods, replaced, said_in, subje
 DecomposeMethod = Literal["none", "rules", "chat"]
 
 MAX_PARTS = 4
+MAX_QUESTION_CHARS = 4_000  # what is longer is a text to look for, not a list of questions
 _MAX_PART_CHARS = 500
 
 
@@ -32,7 +33,7 @@ def parts(
 
     Args:
         question: as it was asked.
-        method: none leaves every question whole.
+        method: none leaves every question whole, and so is one beyond MAX_QUESTION_CHARS.
         chat: asked where the method says so.
 
     Returns:
@@ -43,7 +44,7 @@ def parts(
         ConfigError: the chat method without a chat model.
     """
     whole = (question,)
-    if method == "none":
+    if method == "none" or len(question) > MAX_QUESTION_CHARS:
         return whole, ()
     notices: tuple[Notice, ...] = ()
     found: tuple[str, ...] | None = None
@@ -135,7 +136,8 @@ def _listed(question: str) -> list[str]:
 
 def _several_questions(question: str) -> list[str]:
     """Sentences with a question mark each; what else is said with them goes to none."""
-    sentences = [each.strip() for each in re.findall(r"[^?\uff1f]+[?\uff1f]", question)]
+    pieces = re.split(r"(?<=[?\uff1f])", question)
+    sentences = [each.strip() for each in pieces if each.endswith(("?", "\uff1f"))]
     if len(sentences) < 2 or not all(map(_says_something, sentences)):
         return []
     if any(_POINTS_BACK.search(each) for each in sentences[1:]):

@@ -1,13 +1,14 @@
 """Questions of several parts: which are taken apart, and which are left as they are."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from rag.errors import ConfigError, ModelFailed
 from rag.testing.fake_chat import FakeChat
-from rag.wording.decompose import MAX_PARTS, parts
+from rag.wording.decompose import MAX_PARTS, MAX_QUESTION_CHARS, parts
 
 
 def by_rules(question: str) -> list[str]:
@@ -111,6 +112,14 @@ def test_one_question_stays_as_it_is(question: str) -> None:
 
 def test_no_method_leaves_everything_whole() -> None:
     assert parts("Compare 3M and Boeing", "none") == (("Compare 3M and Boeing",), ())
+
+
+@pytest.mark.parametrize("piece", ["a ", "and ", "1+", "? ", "Ab and ", "1) a ", "for Ab, "])
+def test_a_long_text_is_read_in_time(piece: str) -> None:
+    started = time.perf_counter()
+    parts(f"Compare {piece * 100_000}", "rules")
+    parts(f"Compare {piece * 10_000}"[:MAX_QUESTION_CHARS], "rules")
+    assert time.perf_counter() - started < 1.0
 
 
 @pytest.mark.devset
