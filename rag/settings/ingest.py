@@ -63,6 +63,7 @@ class CaptionSettings(Section):
 
     mode: Literal["off", "on"] = Field("off", description="Whether pages are described.")
     dpi: float = Field(100.0, gt=0, le=600, description="Resolution pages are described at.")
+    max_tokens: int = Field(4096, ge=64, description="Tokens of one description at most.")
 
 
 class EncoderSettings(Section):
