@@ -15,6 +15,7 @@ from rag.repository import CollectionReader
 from rag.retrieve import Retriever, SearchRequest, SearchResult
 from rag.settings import AnswerSettings
 from rag.types import Answer, Notice, PageField, StageReport
+from rag.wording.dialogue import Turn
 
 # Notices of a search that say why it hands on no page.
 _LEAVE_NO_PAGE = frozenset({"not_relevant", "route_none"})
@@ -43,19 +44,22 @@ class Asker:
         *,
         mode: Mode = Mode.HYBRID,
         scope: Filter | None = None,
+        history: tuple[Turn, ...] = (),
     ) -> AskResult:
         """Answer from the best pages in scope, or abstain; no model is asked where there are none.
 
         Raises:
             InputError: a question without words.
         """
-        request = SearchRequest(question, self._settings.answer_pages, mode=mode, scope=scope)
+        request = SearchRequest(
+            question, self._settings.answer_pages, mode=mode, scope=scope, history=history
+        )
         found = self._retriever.search(reader, request)
         if not found.hits:
             return AskResult(self._nothing_found(found), found, found.stages)
         start = time.perf_counter()
         evidence, without = self._evidence(reader, found)
-        answer = self._model.answer(question, found.query, evidence)
+        answer = self._model.answer(found.question, found.query, evidence)
         answered = StageReport("answer", len(found.hits), (time.perf_counter() - start) * 1000)
         return AskResult(answer, found, (*found.stages, answered), _degraded(evidence, without))
 

@@ -1,26 +1,37 @@
 """The read path: a question in, ranked pages out.
 
-`rag/ranking` has the steps, a file each: `rank` finds and scores pages, `fuse` makes one ranking of
-their scores, `show` says why a page is there.
+`rag/wording` reads the question, `rag/ranking` has the steps, a file each: `route` says what is
+looked for, `rank` finds and scores pages, `fuse` makes one ranking of their scores, `refine` moves
+the query, `rerank` reads the best pages again, `select` says how many come back, `show` why.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from rag.errors import InputError, NotFound
+from rag.errors import BackendError, InputError, NotFound
 from rag.filters import Filter
 from rag.patch_search import PatchSearch
-from rag.ports import EncodedQuery, PageEncoder
-from rag.query import Query
-from rag.ranking.document_scores import DocumentScores
+from rag.ports import ChatModel, EncodedQuery, PageEncoder, Reranker
+from rag.query import Query, encode
+from rag.ranking.documents import RankedDocument, best_documents, inside
 from rag.ranking.explain import explanation
+from rag.ranking.join import joined
 from rag.ranking.legs import Mode
-from rag.ranking.rank import Ranker, RankRequest, Stages
+from rag.ranking.rank import Ranked, Ranker, RankRequest, Stages
+from rag.ranking.rerank import LEG as RERANK_LEG
+from rag.ranking.rerank import Reranked, page_reader, rerank, rerank_failed
+from rag.ranking.route import ROUTES, Route, RouteName, choose_route, whole_document
+from rag.ranking.select import require_relevance, selected
 from rag.ranking.show import highlighted, hits
 from rag.repository import CollectionReader
-from rag.settings import RetrievalSettings
+from rag.settings import RerankSettings, RetrievalSettings
 from rag.types import Json, Notice, PageHit, PageRef, StageReport
+from rag.wording.decompose import parts
+from rag.wording.dialogue import Turn, standalone
+
+_PAGES_OF_A_DOCUMENT = 3  # shown of each where documents are looked for
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class SearchRequest:
         highlights: find boxes and snippets, which costs the vectors of each hit.
         explain: say what each leg gave each hit.
         expect: a page that `explain` follows through the stages.
+        by_document: look for documents; the hits are the best page of each.
+        history: questions and answers before, oldest first, which a follow-up is read with.
     """
 
     question: str | Query
@@ -47,6 +60,8 @@ class SearchRequest:
     highlights: bool = True
     explain: bool = False
     expect: PageRef | None = None
+    by_document: bool = False
+    history: tuple[Turn, ...] = ()
 
     @property
     def query(self) -> Query:
@@ -55,7 +70,16 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`record_ids` (one a hit) and `query` are for whoever reads the pages next."""
+    """What was found.
+
+    Attributes:
+        record_ids: one a hit, for whoever reads the pages next.
+        query: the question as vectors.
+        question: as it was searched for: a follow-up has what was said before in it.
+        parts: what else was searched for, where it asks several things.
+        documents: where documents were looked for, with their best pages.
+        route: which evidence it was taken to want.
+    """
 
     hits: tuple[PageHit, ...]
     record_ids: tuple[str, ...]
@@ -63,6 +87,10 @@ class SearchResult:
     exact: bool
     stages: tuple[StageReport, ...]
     query: EncodedQuery
+    question: str
+    route: Route
+    parts: tuple[str, ...] = ()
+    documents: tuple[RankedDocument, ...] = ()
     warnings: tuple[Notice, ...] = ()
     explanation: Json | None = None
 
@@ -85,14 +113,29 @@ def _mode(request: SearchRequest) -> Mode:
     return Mode.VISUAL if is_wordless else request.mode
 
 
+@dataclass(frozen=True)
+class SearchModels:
+    """Models that a search asks where its settings say so, each made when it is first wanted."""
+
+    reranker: Callable[[RerankSettings], Reranker | None] = lambda _: None
+    chat: Callable[[], ChatModel | None] = lambda: None
+
+
 class Retriever:
     """Searches one collection. Thread-safe."""
 
     def __init__(
-        self, encoder: PageEncoder, patches: PatchSearch, settings: RetrievalSettings
+        self,
+        encoder: PageEncoder,
+        patches: PatchSearch,
+        settings: RetrievalSettings,
+        models: SearchModels | None = None,
     ) -> None:
-        self._ranker = Ranker(encoder, patches, DocumentScores(), settings)
+        require_relevance(settings.select, settings.rerank)
+        self._encoder = encoder
+        self._ranker = Ranker(encoder, patches)
         self._settings = settings
+        self._models = models or SearchModels()
 
     def search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         """The best pages for a question, of those the reader may see.
@@ -120,15 +163,31 @@ class Retriever:
                 return found
 
     def _search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
-        mode, stages = _mode(request), Stages()
-        ranked = self._ranker.rank(
-            reader,
-            RankRequest(request.query, request.top_k, mode, request.exact, request.scope),
-            stages,
+        stages = Stages()
+        request = self._standing_alone(request, stages)
+        mode = _mode(request)
+        route = self._route(request, mode, stages)
+        if not route.searches:
+            return self._not_searched(reader, request, mode, route, stages)
+        settings = self._settings.model_copy(
+            update={"weights": route.weights(self._settings.weights)}
         )
-        shown = ranked.order[: request.top_k]
+        ranked, parts = self._ranked(reader, request, mode, settings, stages)
+        if route.granularity == "document":
+            ranked.order = whole_document(
+                ranked.order, lambda record_id: ranked.pages[record_id].ref.document_id
+            )
+        reranked = self._reranked(reader, request, ranked, stages)
+        documents: list[RankedDocument] = []
+        shown, is_probability = self._selected(request, ranked, reranked, stages)
+        if request.by_document:
+            documents = best_documents(
+                shown, ranked.pages, limit=request.top_k, pages_each=_PAGES_OF_A_DOCUMENT
+            )
+            shown = [each.pages[0] for each in documents]
+        shown = shown[: request.top_k]
         record_ids = [record_id for record_id, _ in shown]
-        found = hits(ranked, shown, mode, self._settings)
+        found = hits(ranked, shown, mode, settings, is_probability=is_probability)
         if request.highlights:
             with stages.stage("highlight") as counts:
                 found = highlighted(
@@ -137,7 +196,7 @@ class Retriever:
                 counts.append(len(found))
         explained = None
         if request.explain:
-            weights = self._settings.weights.model_dump()
+            weights = settings.weights.model_dump()
             explained = explanation(
                 shown, ranked.order, ranked.legs, ranked.pages, weights, request.expect
             )
@@ -148,6 +207,138 @@ class Retriever:
             exact=request.exact,
             stages=tuple(stages.stages),
             query=ranked.asked.encoded,
+            question=request.query.text,
+            route=route,
+            parts=parts,
+            documents=tuple(documents),
             warnings=tuple(stages.warnings),
             explanation=explained,
         )
+
+    # --- the question ---------------------------------------------------------------------------
+    def _standing_alone(self, request: SearchRequest, stages: Stages) -> SearchRequest:
+        if not request.history:
+            return request
+        method = self._settings.wording.dialogue
+        chat = self._models.chat() if method == "chat" else None
+        with stages.stage("dialogue"):
+            text, notices = standalone(request.query.text, request.history, method, chat)
+        stages.warnings += notices
+        return replace(request, question=replace(request.query, text=text))
+
+    def _route(self, request: SearchRequest, mode: Mode, stages: Stages) -> Route:
+        if mode is not Mode.HYBRID or not request.query.is_words_alone:
+            return ROUTES[RouteName.TEXT_IMAGE]  # who says what to look for has chosen
+        chosen = self._settings.route
+        chat = self._models.chat() if chosen.method == "chat" else None
+        route, notices = choose_route(request.query.text, chosen, chat)
+        stages.warnings += notices
+        return route
+
+    def _not_searched(
+        self,
+        reader: CollectionReader,
+        request: SearchRequest,
+        mode: Mode,
+        route: Route,
+        stages: Stages,
+    ) -> SearchResult:
+        return SearchResult(
+            hits=(),
+            record_ids=(),
+            mode=mode,
+            exact=request.exact,
+            stages=tuple(stages.stages),
+            query=encode(request.query, self._encoder, reader).encoded,
+            question=request.query.text,
+            route=route,
+            warnings=tuple(stages.warnings),
+        )
+
+    # --- the pages ------------------------------------------------------------------------------
+    def _ranked(
+        self,
+        reader: CollectionReader,
+        request: SearchRequest,
+        mode: Mode,
+        settings: RetrievalSettings,
+        stages: Stages,
+    ) -> tuple[Ranked, tuple[str, ...]]:
+        """Every candidate, and the parts that were searched for beside the whole question."""
+        wanted = RankRequest(request.query, request.top_k, mode, request.exact, request.scope)
+        if request.by_document:
+            documents = self._ranker.documents(reader, wanted, settings, stages)
+            wanted = replace(wanted, scope=inside(request.scope, documents))
+        ranked = self._ranker.rank(reader, wanted, settings, stages)
+        method = settings.wording.decompose
+        if method == "none" or not request.query.is_words_alone:
+            return ranked, ()
+        chat = self._models.chat() if method == "chat" else None
+        texts, notices = parts(request.query.text, method, chat)
+        stages.warnings += notices
+        if len(texts) < 2:
+            return ranked, ()
+        with stages.stage("parts") as counts:
+            others = [
+                self._ranker.rank(
+                    reader,
+                    replace(wanted, query=replace(request.query, text=text)),
+                    settings,
+                    Stages(),
+                )
+                for text in texts
+            ]
+            ranked = joined(ranked, others, rrf_k=settings.rrf_k)
+            counts.append(len(ranked.order))
+        return ranked, texts
+
+    def _reranked(
+        self, reader: CollectionReader, request: SearchRequest, ranked: Ranked, stages: Stages
+    ) -> Reranked:
+        chosen = self._settings.rerank
+        if chosen.method == "none":
+            return Reranked(ranked.order)
+        with stages.stage("rerank") as counts:
+            try:
+                reranker = self._models.reranker(chosen)
+            except BackendError as error:
+                stages.warnings.append(rerank_failed(error))
+                return Reranked(ranked.order)
+            assert reranker is not None  # there is a method
+            found = rerank(
+                request.query.text,
+                ranked.order,
+                page_reader(reader, ranked.pages),
+                reranker,
+                chosen,
+                rrf_k=self._settings.rrf_k,
+            )
+            counts.append(len(found.scores))
+        stages.warnings += found.notices
+        ranked.order = found.order
+        if found.scores:
+            ranked.legs = {**ranked.legs, RERANK_LEG: found.scores}
+        return found
+
+    def _selected(
+        self, request: SearchRequest, ranked: Ranked, reranked: Reranked, stages: Stages
+    ) -> tuple[list[tuple[str, float]], bool]:
+        """(record id, score) of the pages that may come back, and whether scores are relevance."""
+        if self._settings.select.method == "top_k":
+            return ranked.order, False
+        if not reranked.scores:
+            stages.warnings.append(
+                Notice(
+                    "not_selected",
+                    "pages that do not speak to the question were not left out: none was reranked",
+                )
+            )
+            return ranked.order, False
+        kept, notices = selected(
+            reranked.scores,
+            self._settings.select,
+            request.top_k,
+            is_probability=reranked.is_probability,
+        )
+        stages.warnings += notices
+        return kept, True

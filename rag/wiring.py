@@ -34,7 +34,7 @@ from rag.ports import AnswerModel, ChatModel, IndexSpec, PageEncoder, PageIndex,
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter, Repository
 from rag.rerankers.choose import Rerankers
-from rag.retrieve import Retriever
+from rag.retrieve import Retriever, SearchModels
 from rag.scoring.cascade import Cascade, CascadeWidths, PackedSearch
 from rag.scoring.device import choose_device
 from rag.scoring.fde import FdeEncoder, FdeSpec
@@ -272,7 +272,8 @@ class Engine:
                 if len(self._retrievers) >= _MAX_RETRIEVERS:
                     self._retrievers.pop(next(iter(self._retrievers)))
                 patches = self._patch_search(collection, chosen)
-                self._retrievers[key] = Retriever(self.encoder, patches, chosen)
+                models = SearchModels(self.rerankers.of, lambda: self.chat)
+                self._retrievers[key] = Retriever(self.encoder, patches, chosen, models)
             return self._retrievers[key]
 
     def _patch_search(self, collection: str, chosen: RetrievalSettings) -> PatchSearch:

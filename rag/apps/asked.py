@@ -11,8 +11,11 @@ from rag.errors import InputError
 from rag.geometry import Box
 from rag.page_region import PageRegion
 from rag.query import Query
+from rag.ranking.route import RouteName
 from rag.repository import CollectionReader
+from rag.retrieve import SearchResult
 from rag.types import Json, PageRef
+from rag.wording.dialogue import Turn
 
 
 def spoken(text: str) -> str:
@@ -52,6 +55,40 @@ def query_asked(
         away_from=spoken(away_from),
         strength=strength,
     )
+
+
+def turns(history: Sequence[Sequence[str]]) -> tuple[Turn, ...]:
+    """Questions before and their answers, oldest first; an answer may be left out.
+
+    Raises:
+        InputError: `bad_history`, something else.
+    """
+    found: list[Turn] = []
+    for turn in history:
+        if isinstance(turn, str) or not 1 <= len(turn) <= 2 or not all(map(_is_text, turn)):
+            raise InputError(
+                "a turn of the history wants a question and its answer",
+                code="bad_history",
+                next_step='Give a list such as [["What was revenue in 2021?", "5 million"]].',
+            )
+        found.append((spoken(turn[0]), spoken(turn[1]) if len(turn) > 1 else ""))
+    return tuple(found)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def understood(text: str, found: SearchResult) -> Json:
+    """How a question was read, where that is not as it was asked."""
+    shown: Json = {}
+    if found.question != spoken(text):
+        shown["searched_for"] = found.question
+    if found.parts:
+        shown["parts"] = list(found.parts)
+    if found.route.name is not RouteName.TEXT_IMAGE:
+        shown["route"] = found.route.name.value
+    return shown
 
 
 def beyond_text(query: Query) -> Json:

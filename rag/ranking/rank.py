@@ -2,8 +2,8 @@
 
 Every leg (words, headings, dense windows, MaxSim) hands on its best pages; the documents that fit
 the question best are searched once more; all legs then score the union, and are fused with the
-document's score and the page's prior. MaxSim is approximate until the end, where the pages that may
-be shown get their exact scores.
+document's score, what its context says of it, and the page's prior. MaxSim is approximate until the
+end, where the pages that may be shown get their exact scores.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rag.filters import Condition, Filter
+from rag.filters import Filter
 from rag.geometry import FloatArray
+from rag.index.contract import SPARSE_FIELDS
 from rag.patch_search import PatchSearch
 from rag.ports import PageEncoder
 from rag.query import Query, QueryVectors, encode
+from rag.ranking.context import named_page_ids, named_pages, with_context
 from rag.ranking.document_scores import DocumentScores
+from rag.ranking.document_vectors import DocumentVectors
+from rag.ranking.documents import documents_in, first_documents
+from rag.ranking.documents import inside as within
 from rag.ranking.fuse import fused
 from rag.ranking.legs import Legs, Mode
+from rag.ranking.refine import patch_access, refine
 from rag.repository import CollectionReader, PageSummary
 from rag.scoring.cascade import StageClock
 from rag.scoring.lexical import content_terms, query_vector
@@ -29,13 +35,21 @@ LegQuery = FloatArray | SparseVector
 
 _FIELDS = {
     Mode.VISUAL: (PageField.PATCHES,),
-    Mode.TEXT: (PageField.WORDS, PageField.HEADING_WORDS),
+    Mode.TEXT: (
+        PageField.WORDS,
+        PageField.HEADING_WORDS,
+        PageField.CONTEXT_WORDS,
+        PageField.CAPTION_WORDS,
+    ),
     Mode.HYBRID: (
         PageField.WORDS,
         PageField.DENSE,
         PageField.PATCHES,
         PageField.HEADING_WORDS,
         PageField.HEADINGS,
+        PageField.CONTEXT_WORDS,
+        PageField.CAPTION_WORDS,
+        PageField.CAPTIONS,
     ),
 }
 
@@ -86,78 +100,143 @@ class Ranked:
 class Ranker:
     """Ranks pages of one collection. Thread-safe."""
 
-    def __init__(
-        self,
-        encoder: PageEncoder,
-        patches: PatchSearch,
-        document_scores: DocumentScores,
-        settings: RetrievalSettings,
-    ) -> None:
+    def __init__(self, encoder: PageEncoder, patches: PatchSearch) -> None:
         self._encoder = encoder
         self._patches = patches
-        self._document_scores = document_scores
-        self._settings = settings
+        self.document_scores = DocumentScores()
+        self.document_vectors = DocumentVectors()
 
-    def rank(self, reader: CollectionReader, request: RankRequest, stages: Stages) -> Ranked:
-        """All candidates, best first; the first ones with exact scores."""
-        settings, mode, text = self._settings, request.mode, request.query.text
-        with stages.stage("encode"):
-            asked = encode(request.query, self._encoder, reader)
-        stages.warnings += asked.notices
-        vectors = self._query_vectors(text, asked, mode)
-        documents = self._document_scores(reader, text) if mode is Mode.HYBRID else {}
-        exact_maxsim: dict[str, float] = {}
-        pool = self._candidates(reader, request, vectors, asked, documents, stages, exact_maxsim)
-        if asked.left_out in pool:
-            pool.remove(asked.left_out)
-            exact_maxsim.pop(asked.left_out, None)
-        with stages.stage("score") as counts:
-            legs = self._score(reader, request, vectors, pool, exact_maxsim)
-            counts.append(len(pool))
-        with stages.stage("fusion") as counts:
-            pages = reader.pages(pool)
-            ids = sorted(pages)
-            if mode is Mode.HYBRID:
-                legs |= _document_and_prior(pages, documents)
-            order = fused(ids, legs, mode, settings)
-            counts.append(len(order))
-        if PageField.PATCHES in vectors and not request.exact:
-            with stages.stage("exact") as counts:
-                best = [i for i, _ in order[: max(request.top_k, settings.exact_pages)]]
-                inexact = [record_id for record_id in best if record_id not in exact_maxsim]
-                legs[PageField.PATCHES.value] |= self._patches.scores(
-                    reader, request.scope, asked.encoded.tokens.vectors, inexact, exact=True
-                )
-                order = fused(ids, legs, mode, settings)
-                counts.append(len(inexact))
-        return Ranked(order, legs, pages, asked)
-
-    # --- first stage ----------------------------------------------------------------------------
-    def _query_vectors(
-        self, question: str, asked: QueryVectors, mode: Mode
-    ) -> dict[PageField, LegQuery]:
-        terms = query_vector(content_terms(question))
-        everything: dict[PageField, LegQuery] = {
-            PageField.PATCHES: asked.encoded.tokens.vectors,
-            PageField.HEADINGS: asked.headings,
-            PageField.DENSE: asked.encoded.dense[None],
-            PageField.WORDS: terms,
-            PageField.HEADING_WORDS: terms,
-        }
-        return {name: everything[name] for name in _FIELDS[mode]}
-
-    def _candidates(
+    def rank(
         self,
         reader: CollectionReader,
         request: RankRequest,
-        vectors: dict[PageField, LegQuery],
-        asked: QueryVectors,
-        documents: dict[str, float],
+        settings: RetrievalSettings,
         stages: Stages,
-        exact_maxsim: dict[str, float],
-    ) -> list[str]:
-        """Record ids that all legs will score; exact MaxSim, where it is known, is added."""
-        settings, scope = self._settings, request.scope
+    ) -> Ranked:
+        """All candidates, best first; the first ones with exact scores."""
+        text = request.query.text
+        with stages.stage("encode"):
+            asked = encode(request.query, self._encoder, reader)
+        stages.warnings += asked.notices
+        search = _Search(self._patches, reader, request, settings, asked, stages)
+        if request.mode is Mode.HYBRID:
+            search.documents = self.document_scores(reader, text)
+            if settings.context.document_vector:
+                search.document_vectors = self.document_vectors(reader, asked.encoded.dense)
+        return search.run()
+
+    def documents(
+        self,
+        reader: CollectionReader,
+        request: RankRequest,
+        settings: RetrievalSettings,
+        stages: Stages,
+    ) -> tuple[str, ...]:
+        """The documents in scope that fit the question best, best first."""
+        with stages.stage("first documents") as counts:
+            dense = encode(request.query, self._encoder, reader).encoded.dense
+            found = first_documents(
+                self.document_scores(reader, request.query.text),
+                self.document_vectors(reader, dense),
+                documents_in(reader, request.scope),
+                limit=settings.context.documents,
+            )
+            counts.append(len(found))
+        return found
+
+
+class _Search:
+    """One ranking under way.
+
+    Attributes:
+        documents: document id -> how well it fits, in standard deviations; hybrid only.
+        document_vectors: the same by the mean of its pages' vectors, where that is wanted.
+    """
+
+    def __init__(
+        self,
+        patches: PatchSearch,
+        reader: CollectionReader,
+        request: RankRequest,
+        settings: RetrievalSettings,
+        asked: QueryVectors,
+        stages: Stages,
+    ) -> None:
+        self._patches = patches
+        self._reader = reader
+        self._request = request
+        self._settings = settings
+        self._asked = asked
+        self._stages = stages
+        self._vectors = self._query_vectors()
+        self._exact_maxsim: dict[str, float] = {}  # by record id, where it is known
+        self.documents: dict[str, float] = {}
+        self.document_vectors: dict[str, float] = {}
+
+    def run(self) -> Ranked:
+        mode, settings, stages = self._request.mode, self._settings, self._stages
+        pool = self._candidates()
+        if self._asked.left_out in pool:
+            pool.remove(self._asked.left_out)
+            self._exact_maxsim.pop(self._asked.left_out, None)
+        with stages.stage("score") as counts:
+            legs = self._legs(pool)
+            counts.append(len(pool))
+        with stages.stage("fusion") as counts:
+            pages = self._reader.pages(pool)
+            order = fused(sorted(pages), legs, mode, settings)
+            counts.append(len(order))
+        if PageField.PATCHES in self._vectors and not self._request.exact:
+            with stages.stage("exact") as counts:
+                best = [i for i, _ in order[: max(self._request.top_k, settings.exact_pages)]]
+                inexact = [record_id for record_id in best if record_id not in self._exact_maxsim]
+                legs[PageField.PATCHES.value] |= self._maxsim(inexact, exact=True)
+                order = fused(sorted(pages), legs, mode, settings)
+                counts.append(len(inexact))
+        ranked = Ranked(order, legs, pages, self._asked)
+        if settings.refine.method == "gqr" and mode is Mode.HYBRID:
+            self._refine(ranked)
+        return ranked
+
+    def _refine(self, ranked: Ranked) -> None:
+        access = patch_access(
+            self._reader,
+            self._patches,
+            self._request.scope,
+            self._legs,
+            limit=max(self._settings.leg_candidates, self._request.top_k),
+            left_out=self._asked.left_out,
+        )
+        tokens = self._asked.encoded.tokens.vectors
+        refined = refine(ranked.order, ranked.legs, tokens, access, self._settings, self._stages)
+        self._stages.warnings += refined.notices
+        ranked.pages |= self._reader.pages(refined.new)
+        ranked.order = [each for each in refined.order if each[0] in ranked.pages]
+        ranked.legs = refined.legs
+
+    # --- first stage ----------------------------------------------------------------------------
+    def _query_vectors(self) -> dict[PageField, LegQuery]:
+        """What each leg that counts for something looks for."""
+        encoded = self._asked.encoded
+        terms = query_vector(content_terms(self._request.query.text))
+        everything: dict[PageField, LegQuery] = {
+            PageField.PATCHES: encoded.tokens.vectors,
+            PageField.HEADINGS: self._asked.headings,
+            PageField.DENSE: encoded.dense[None],
+            PageField.CAPTIONS: encoded.dense[None],
+            **dict.fromkeys(SPARSE_FIELDS, terms),
+        }
+        weights = self._settings.weights.model_dump()
+        return {
+            name: everything[name]
+            for name in _FIELDS[self._request.mode]
+            if weights[name.value] or name is PageField.PATCHES
+        }
+
+    def _candidates(self) -> list[str]:
+        """Record ids that all legs will score."""
+        reader, request, settings = self._reader, self._request, self._settings
+        scope, stages = request.scope, self._stages
         if request.exact or reader.n_pages(scope) <= settings.scan_pages:
             with stages.stage("scan") as counts:
                 everything = reader.ids(scope)
@@ -165,7 +244,7 @@ class Ranker:
             return everything
         first: list[tuple[PageField, LegQuery, int]] = [
             (name, vector, settings.leg_candidates)
-            for name, vector in vectors.items()
+            for name, vector in self._vectors.items()
             if name is not PageField.PATCHES
         ]
         pool: set[str] = set()
@@ -174,61 +253,81 @@ class Ranker:
                 for found in reader.search_many(first, scope):
                     pool.update(candidate.record_id for candidate in found)
                 counts.append(len(pool))
-        if PageField.PATCHES in vectors:
-            limit = max(settings.leg_candidates, request.top_k) + (asked.left_out is not None)
-            close = self._patches.best(reader, scope, asked.encoded.tokens.vectors, limit)
+        if PageField.PATCHES in self._vectors:
+            limit = max(settings.leg_candidates, request.top_k) + (self._asked.left_out is not None)
+            tokens = self._asked.encoded.tokens.vectors
+            close = self._patches.best(reader, scope, tokens, limit)
             stages.stages += close.stages
             stages.warnings += close.warnings
-            exact_maxsim |= {each.record_id: each.score for each in close.candidates}
-            pool.update(exact_maxsim)
-        best = sorted(documents, key=lambda name: (-documents[name], name))
+            self._exact_maxsim |= {each.record_id: each.score for each in close.candidates}
+            pool.update(self._exact_maxsim)
+        best = sorted(self.documents, key=lambda name: (-self.documents[name], name))
         if best and settings.top_documents:
             with stages.stage("documents") as counts:
-                named = tuple(best[: settings.top_documents])
-                inside = Filter(
-                    must=(*((scope,) if scope else ()), Condition("document_id", "$in", named))
-                )
                 before = len(pool)
-                again = [(name, vector, settings.document_candidates) for name, vector, _ in first]
-                for found in reader.search_many(again, inside):
-                    pool.update(candidate.record_id for candidate in found)
+                pool.update(self._in_documents(best[: settings.top_documents], first))
                 counts.append(len(pool) - before)
         return sorted(pool)
 
-    # --- scoring and fusion ---------------------------------------------------------------------
-    def _score(
-        self,
-        reader: CollectionReader,
-        request: RankRequest,
-        vectors: dict[PageField, LegQuery],
-        pool: Sequence[str],
-        exact_maxsim: dict[str, float],
-    ) -> Legs:
-        """Every leg's own score for every page of the pool it has something for.
+    def _in_documents(
+        self, documents: Sequence[str], first: Sequence[tuple[PageField, LegQuery, int]]
+    ) -> set[str]:
+        """Pages of the documents that fit best: those of the legs, and those named by number."""
+        inside = within(self._request.scope, documents)
+        again = [(name, vector, self._settings.document_candidates) for name, vector, _ in first]
+        found = {
+            candidate.record_id
+            for candidates in self._reader.search_many(again, inside)
+            for candidate in candidates
+        }
+        if self._settings.context.named_page:
+            numbers = named_pages(self._request.query.text)
+            found.update(named_page_ids(self._reader, self._request.scope, documents, numbers))
+        return found
 
-        Scores in `exact_maxsim` are taken as they are; other pages get theirs from int8.
-        """
+    # --- scores ---------------------------------------------------------------------------------
+    def _legs(self, pool: Sequence[str]) -> Legs:
+        """Every leg's own score for every page of the pool it has something for."""
+        legs = self._searched(pool)
+        if self._request.mode is not Mode.HYBRID:
+            return legs
+        pages = self._reader.pages(pool)
+        legs |= {
+            "document": {
+                i: self.documents.get(page.ref.document_id, 0.0) for i, page in pages.items()
+            },
+            "prior": {i: page.prior for i, page in pages.items()},
+        }
+        return with_context(
+            legs,
+            pages,
+            self._settings,
+            question=self._request.query.text,
+            document_vectors=self.document_vectors,
+        )
+
+    def _searched(self, pool: Sequence[str]) -> Legs:
+        """Exact MaxSim is taken where it is known; other pages get theirs from int8."""
         if not pool:
-            return {name.value: {} for name in vectors}
-        by_store = [name for name in vectors if request.exact or name is not PageField.PATCHES]
-        wanted = [(name, vectors[name], len(pool)) for name in by_store]
-        found = reader.search_many(wanted, request.scope, record_ids=pool) if wanted else []
+            return {name.value: {} for name in self._vectors}
+        by_store = [
+            name for name in self._vectors if self._request.exact or name is not PageField.PATCHES
+        ]
+        wanted = [(name, self._vectors[name], len(pool)) for name in by_store]
+        scope = self._request.scope
+        found = self._reader.search_many(wanted, scope, record_ids=pool) if wanted else []
         legs = {
             name.value: {candidate.record_id: candidate.score for candidate in candidates}
             for name, candidates in zip(by_store, found, strict=True)
         }
-        patches = vectors.get(PageField.PATCHES)
-        if patches is not None and not request.exact:
-            assert not isinstance(patches, SparseVector)
-            others = [record_id for record_id in pool if record_id not in exact_maxsim]
-            legs[PageField.PATCHES.value] = exact_maxsim | self._patches.scores(
-                reader, request.scope, patches, others
-            )
+        if PageField.PATCHES in self._vectors and not self._request.exact:
+            known = {i: self._exact_maxsim[i] for i in pool if i in self._exact_maxsim}
+            others = [record_id for record_id in pool if record_id not in known]
+            legs[PageField.PATCHES.value] = known | self._maxsim(others)
         return legs
 
-
-def _document_and_prior(pages: dict[str, PageSummary], documents: dict[str, float]) -> Legs:
-    return {
-        "document": {i: documents.get(page.ref.document_id, 0.0) for i, page in pages.items()},
-        "prior": {i: page.prior for i, page in pages.items()},
-    }
+    def _maxsim(self, record_ids: Sequence[str], *, exact: bool = False) -> dict[str, float]:
+        tokens = self._asked.encoded.tokens.vectors
+        return self._patches.scores(
+            self._reader, self._request.scope, tokens, record_ids, exact=exact
+        )

@@ -83,10 +83,7 @@ def rerank(
     try:
         scores = _checked(reranker, reranker.scores(question, pages), len(pages))
     except BackendError as error:
-        failed = Notice(
-            "rerank_failed", f"pages are in the order before reranking: {error.message}"
-        )
-        return Reranked(list(order), notices=(*_notices_of(reranker), failed))
+        return Reranked(list(order), notices=(*_notices_of(reranker), rerank_failed(error)))
     read = {page.record_id: score for page, score in zip(pages, scores, strict=True)}
     moved = _mixed(head, read, weight=settings.weight, rrf_k=rrf_k)
     notices = _notices_of(reranker)
@@ -95,11 +92,15 @@ def rerank(
         message = f"{n_blind} pages could not be rendered; their words were read instead"
         notices += (Notice("rerank_without_image", message),)
     return Reranked(
-        order=_in_places([*moved, *(record_id for record_id, _ in order[len(head) :])], order),
+        order=in_places([*moved, *(record_id for record_id, _ in order[len(head) :])], order),
         scores=read,
         is_probability=reranker.is_probability,
         notices=notices,
     )
+
+
+def rerank_failed(error: BackendError) -> Notice:
+    return Notice("rerank_failed", f"pages are in the order before reranking: {error.message}")
 
 
 def page_reader(reader: CollectionReader, pages: Mapping[str, PageSummary]) -> ReadPages:
@@ -160,11 +161,16 @@ def _mixed(
     return sorted(head, key=lambda record_id: (-mixed(record_id), before[record_id]))
 
 
-def _in_places(ids: Sequence[str], order: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The ids with the scores of the places they now have, each below the one before."""
+def in_places(ids: Sequence[str], order: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The ids with the scores of the places they now have, each below the one before.
+
+    Places beyond the order's last come just below it.
+    """
     placed: list[tuple[str, float]] = []
     bound = math.inf
-    for record_id, (_, score) in zip(ids, order, strict=True):
+    last = order[-1][1] if order else 0.0
+    for place, record_id in enumerate(ids):
+        score = order[place][1] if place < len(order) else last
         bound = min(score, math.nextafter(bound, -math.inf))
         placed.append((record_id, bound))
     return placed

@@ -21,13 +21,18 @@ _SHOWN = {PageField.PATCHES.value: "maxsim"}
 
 
 def hits(
-    ranked: Ranked, order: Sequence[tuple[str, float]], mode: Mode, settings: RetrievalSettings
+    ranked: Ranked,
+    order: Sequence[tuple[str, float]],
+    mode: Mode,
+    settings: RetrievalSettings,
+    *,
+    is_probability: bool = False,
 ) -> list[PageHit]:
     """The pages of `order`, (record id, score) best first, with the scores of their legs."""
     n_query = len(ranked.asked.encoded.tokens)
 
     def shown_score(score: float) -> float:
-        return normalized(score, mode, settings, n_query=n_query)
+        return score if is_probability else normalized(score, mode, settings, n_query=n_query)
 
     return [
         _hit(rank, ranked.pages[record_id], score, shown_score(score), ranked.legs)
