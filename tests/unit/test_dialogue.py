@@ -80,7 +80,7 @@ def test_follow_ups_of_follow_ups_are_read_in_their_order() -> None:
 
 def test_of_several_years_none_is_kept_beside_a_new_one() -> None:
     found = by_rules("and in 2019?", "How does Boeing's tax rate in FY2022 compare to FY2021?")
-    assert "2019" in found
+    assert found.count("2019") == 1
     assert "Boeing's tax rate" in found
     assert "2022" not in found
     assert "2021" not in found
