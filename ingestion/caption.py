@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -174,7 +174,7 @@ def caption_text(caption: Json) -> PageText:
 
 # --- asking -------------------------------------------------------------------------------------
 class PageDescriber:
-    """Describes pages during one ingest, several at a time; close it.
+    """Describes pages during one ingest, several at a time.
 
     A page that cannot be described says so in a notice, and is indexed without.
     """
@@ -196,15 +196,15 @@ class PageDescriber:
             "model": chat.model_id,
             "prompt": hashlib.sha256(f"{_SYSTEM}\0{_ASK}\0{dpi:g}".encode()).hexdigest()[:16],
         }
-        self._threads = ThreadPoolExecutor(requests, thread_name_prefix="describe")
+        self._requests = requests
         self._lock = threading.Lock()
         self._n_unanswered = 0
 
     @classmethod
     def of(
-        cls, settings: Settings, chat: ChatModel | None, isolated: IsolatedReader
+        cls, settings: Settings, chat: Callable[[], ChatModel | None], isolated: IsolatedReader
     ) -> PageDescriber | None:
-        """None where captions are off.
+        """None where captions are off; `chat` is called where they are on.
 
         Raises:
             ConfigError: they are on, and there is no chat model.
@@ -212,16 +212,12 @@ class PageDescriber:
         if settings.caption.mode == "off":
             return None
         return cls(
-            require_chat(chat, "caption.mode"),
+            require_chat(chat(), "caption.mode"),
             isolated,
             dpi=settings.caption.dpi,
             max_tokens=settings.caption.max_tokens,
             requests=settings.chat.requests,
         )
-
-    def close(self) -> None:
-        """Replies under way are not waited for; the chat model is its owner's to close."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def describe(
         self,
@@ -243,25 +239,31 @@ class PageDescriber:
             password: opens the file.
         """
         outcomes: dict[str, Json | Notice] = {}
-        asked: dict[str, Future[Json | Notice]] = {}
+        missing: dict[str, int] = {}  # page number by content hash
         for page in pages:
             key = page.content_hash
-            if not page.has_ink or key in outcomes or key in asked:
+            if not page.has_ink or key in outcomes or key in missing:
                 continue
             kept = self._kept(held.get(key, ()), key)
             if kept is not None:
                 outcomes[key] = kept
             else:
-                number = page.page_number
-                asked[key] = self._threads.submit(
-                    self._written, path, number, key, password, stopping
-                )
-        waiting = set(asked.values())
-        while waiting and not stopping.is_set():
-            _, waiting = wait(waiting, timeout=_LOOK_UP_S)
-        for future in waiting:
-            future.cancel()
-        outcomes |= {key: future.result() for key, future in asked.items() if future not in waiting}
+                missing[key] = page.page_number
+        threads = ThreadPoolExecutor(self._requests, thread_name_prefix="describe")
+        try:
+            asked = {
+                key: threads.submit(self._written, path, number, key, password, stopping)
+                for key, number in missing.items()
+            }
+            waiting = set(asked.values())
+            while waiting and not stopping.is_set():
+                _, waiting = wait(waiting, timeout=_LOOK_UP_S)
+            outcomes |= {
+                key: future.result() for key, future in asked.items() if future not in waiting
+            }
+        finally:
+            # Replies under way end when whoever owns the chat model closes it.
+            threads.shutdown(wait=False, cancel_futures=True)
         return [
             _with(page, outcomes.get(page.content_hash) if page.has_ink else None) for page in pages
         ]

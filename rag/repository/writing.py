@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +194,12 @@ class CollectionWriter:
         """Words of the pages that an interrupted try made durable."""
         rows = self._manifest.texts(version.version_id, sorted(version.recorded))
         return {number: row.text for number, row in rows.items()}
+
+    def captions(
+        self, version: StagedVersion, content_hashes: Collection[str]
+    ) -> dict[str, list[Json]]:
+        """What was written of pages with these contents, in any version of the document."""
+        return self._manifest.captions(version.document_id, content_hashes)
 
     def failed_pages(self, version: StagedVersion) -> dict[int, str]:
         """Reason by page number."""

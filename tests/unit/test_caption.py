@@ -1,6 +1,5 @@
 """Pages described by a chat model: the shape held to, what is kept, what fails and how."""
 
-import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -70,10 +69,7 @@ def describer(chat, renderer=None, **options) -> PageDescriber:
 
 def described(chat, pages, *, held=None, renderer=None, stopping=None, **options):
     made = describer(chat, renderer, **options)
-    try:
-        return made.describe(PATH, pages, held=held or {}, stopping=stopping or threading.Event())
-    finally:
-        made.close()
+    return made.describe(PATH, pages, held=held or {}, stopping=stopping or threading.Event())
 
 
 # --- the shape ----------------------------------------------------------------------------------
@@ -271,11 +267,11 @@ def test_another_resolution_is_another_prompt():
 def test_captions_without_a_chat_model_are_refused_with_a_way_out():
     asked = Settings(caption=CaptionSettings(mode="on"))
     with pytest.raises(ConfigError) as caught:
-        PageDescriber.of(asked, None, Renderer())
+        PageDescriber.of(asked, lambda: None, Renderer())
     assert "chat.model" in caught.value.next_step
-    assert PageDescriber.of(Settings(), None, Renderer()) is None
+    assert PageDescriber.of(Settings(), pytest.fail, Renderer()) is None
 
 
 def test_a_page_without_a_caption_is_left_as_it_is():
-    page = dataclasses.replace(scanned(1, has_ink=False))
+    page = scanned(1, has_ink=False)
     assert described(FakeChat([SAID]), [page]) == [page]
