@@ -132,6 +132,9 @@ class Octavo:
         filters: Mapping[str, Any] | None = None,
         documents: Sequence[str] | None = None,
         pages: tuple[int, int] | None = None,
+        granularity: str = "page",
+        history: Sequence[tuple[str, str]] = (),
+        retrieval: Mapping[str, Any] | None = None,
     ) -> Hits:
         """Pages for words, an image, a page like another, or words beside one of these.
 
@@ -149,6 +152,9 @@ class Octavo:
             filters: over the documents' metadata.
             documents: sources or ids.
             pages: first and last page.
+            granularity: `document` ranks documents, with the best page of each as a hit.
+            history: questions and answers before, oldest first, that this one follows up.
+            retrieval: settings of the section `retrieval` to be changed for this search.
 
         Raises:
             InputError: `query_not_supported`, `bad_image`, `bad_region`, `empty_region`, and what
@@ -169,6 +175,9 @@ class Octavo:
                 filters=filters,
                 documents=documents,
                 pages=pages,
+                granularity=granularity,
+                history=history,
+                retrieval=None if retrieval is None else dict(retrieval),
             )
         )
 
@@ -180,6 +189,8 @@ class Octavo:
         filters: Mapping[str, Any] | None = None,
         documents: Sequence[str] | None = None,
         pages: tuple[int, int] | None = None,
+        history: Sequence[tuple[str, str]] = (),
+        retrieval: Mapping[str, Any] | None = None,
     ) -> AnswerFound:
         found = self._connection.ask(
             question,
@@ -188,6 +199,8 @@ class Octavo:
             filters=filters,
             documents=documents,
             pages=pages,
+            history=history,
+            retrieval=None if retrieval is None else dict(retrieval),
         )
         return AnswerFound(
             text=found["answer"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ingestion.events import OnEvent
 from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
-from rag.apps.asked import beyond_text, query_asked, spoken
+from rag.apps.asked import beyond_text, query_asked, spoken, turns, understood
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
 from rag.apps.page_drawing import as_png_base64
 from rag.apps.query_image import image_from_base64
@@ -23,7 +23,7 @@ from rag.errors import InputError
 from rag.filters import Filter
 from rag.query import Query, encode
 from rag.ranking.legs import Mode
-from rag.repository import CollectionReader
+from rag.repository import CollectionReader, PageSummary
 from rag.retrieve import SearchRequest, SearchResult
 from rag.settings import Settings
 from rag.tuned import TunedWidths, with_tuning
@@ -65,12 +65,15 @@ class Service:
         documents: Sequence[str] | None = None,
         pages: Sequence[int] | None = None,
         highlights: bool = True,
+        granularity: str = "page",
+        history: Sequence[Sequence[str]] = (),
         retrieval: Json | None = None,
     ) -> Json:
         """Pages for words, an image (a file in base64), or a page like another.
 
         `like` is document, page number, and a box in page points or None; `expect` is document and
-        page number; `retrieval` changes settings for this search.
+        page number; `granularity` document looks for documents; `history` is questions and answers
+        before; `retrieval` changes settings for this search.
         """
         start = time.perf_counter()
         picture = None if image is None else image_from_base64(image)
@@ -96,15 +99,19 @@ class Service:
             highlights=highlights,
             explain=explain,
             expect=expected,
+            by_document=_by_document(granularity),
+            history=turns(history),
         )
         found = self._engine.retriever(collection, retrieval).search(reader, request)
-        frames = reader.pages(found.record_ids)
+        others = (record_id for document in found.documents for record_id, _ in document.pages)
+        frames = reader.pages([*found.record_ids, *others])
         shown: Json = {
             "query": query,
             **beyond_text(asked),
             "collection": collection,
             "mode": found.mode.value,
             "exact": exact,
+            **understood(query, found),
             "encoder": str(self._engine.encoder.identity),
             "hits": [
                 {
@@ -115,6 +122,7 @@ class Service:
                 for hit, record_id in zip(found.hits, found.record_ids, strict=True)
                 if record_id in frames
             ],
+            **_documents(found, frames, granularity),
             "stages": [stage.as_dict() for stage in found.stages],
             "warnings": [
                 warning.as_dict()
@@ -134,6 +142,7 @@ class Service:
         filters: Json | None = None,
         documents: Sequence[str] | None = None,
         pages: Sequence[int] | None = None,
+        history: Sequence[Sequence[str]] = (),
         retrieval: Json | None = None,
     ) -> Json:
         start = time.perf_counter()
@@ -143,18 +152,23 @@ class Service:
             spoken(question),
             mode=Mode(mode),
             scope=_scope(reader, filters, documents, pages),
+            history=turns(history),
         )
         answer = _answer(question, collection, result)
         answer["warnings"] += [
             notice.as_dict() for notice in self._tuning_notices(reader, collection)
         ]
-        return answer | {
-            "encoder": str(self._engine.encoder.identity),
-            "timings_ms": {
-                **{stage.name: round(stage.ms, 2) for stage in result.stages},
-                "total": round((time.perf_counter() - start) * 1000, 2),
-            },
-        }
+        return (
+            answer
+            | understood(question, result.search)
+            | {
+                "encoder": str(self._engine.encoder.identity),
+                "timings_ms": {
+                    **{stage.name: round(stage.ms, 2) for stage in result.stages},
+                    "total": round((time.perf_counter() - start) * 1000, 2),
+                },
+            }
+        )
 
     def list_documents(self, *, collection: str) -> Json:
         reader = self._engine.repository.reader(self._principal, collection)
@@ -429,6 +443,36 @@ class Service:
 
 
 # --- shapes -------------------------------------------------------------------------------------
+def _by_document(granularity: str) -> bool:
+    if granularity not in ("page", "document"):
+        raise InputError(
+            f"there is no granularity {granularity!r}", next_step="Use page or document."
+        )
+    return granularity == "document"
+
+
+def _documents(found: SearchResult, pages: Mapping[str, PageSummary], granularity: str) -> Json:
+    """The documents found, best first, where documents were looked for."""
+    if granularity == "page":
+        return {}
+    return {
+        "documents": [
+            {
+                "rank": rank,
+                "document_id": document.document_id,
+                "source": document.source,
+                "score": document.score,
+                "pages": [
+                    {"page_number": pages[record_id].ref.page_number, "score": score}
+                    for record_id, score in document.pages
+                    if record_id in pages
+                ],
+            }
+            for rank, document in enumerate(found.documents, start=1)
+        ]
+    }
+
+
 def _scope(
     reader: CollectionReader,
     filters: Json | None,

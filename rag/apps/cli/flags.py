@@ -29,6 +29,13 @@ class Mode(StrEnum):
     TEXT = "text"
 
 
+class Granularity(StrEnum):
+    """What is ranked."""
+
+    PAGE = "page"
+    DOCUMENT = "document"
+
+
 class Device(StrEnum):
     """Where models and MaxSim run; auto takes cuda where there is such a device."""
 
@@ -181,6 +188,14 @@ def add_command(
 
 # --- flags that some commands share ------------------------------------------------------------
 ModeFlag = Annotated[Mode, typer.Option(help="Which legs of the search are used.")]
+AfterFlag = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--after",
+        metavar="QUESTION",
+        help="A question asked before, which this one follows up. Repeatable, oldest first.",
+    ),
+]
 FilterFlag = Annotated[
     list[str] | None,
     typer.Option("--filter", metavar="KEY=VALUE", help="Repeatable.", rich_help_panel=SCOPE_PANEL),

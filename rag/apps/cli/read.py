@@ -10,10 +10,12 @@ import typer
 
 from rag.apps.cli import output, report
 from rag.apps.cli.flags import (
+    AfterFlag,
     Common,
     DocumentFlag,
     FilterFlag,
     FiltersFlag,
+    Granularity,
     Mode,
     ModeFlag,
     PagesFlag,
@@ -76,6 +78,10 @@ def search(
     top_k: Annotated[
         int | None, typer.Option("-k", "--top-k", min=1, max=50, help="Pages that come back.")
     ] = None,
+    granularity: Annotated[
+        Granularity, typer.Option(help="Look for pages, or for documents with their best pages.")
+    ] = Granularity.PAGE,
+    after: AfterFlag = None,
     mode: ModeFlag = Mode.HYBRID,
     exact: Annotated[
         bool, typer.Option("--exact", help="Score every page, without a first stage.")
@@ -118,6 +124,8 @@ def search(
             exact=exact,
             explain=explain,
             expect=expected,
+            granularity=granularity.value,
+            history=[[question] for question in after or []],
             **where,
         )
         shown = [] if heatmap is None else result["hits"][:heatmap_pages]
@@ -125,7 +133,7 @@ def search(
             octavo.page_png(
                 document=hit["document_id"],
                 page_number=hit["page_number"],
-                query=query,
+                query=result.get("searched_for", query),
                 **beyond_text,
                 collection=common.collection,
                 dpi=settings.render.dpi,
@@ -151,6 +159,7 @@ def search(
 def ask(
     common: Common,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question.")],
+    after: AfterFlag = None,
     mode: ModeFlag = Mode.HYBRID,
     heatmap: Annotated[
         Path | None,
@@ -165,7 +174,11 @@ def ask(
     settings = common.settings()
     with opened(settings, "ask") as octavo:
         result = octavo.ask(
-            question=question, collection=common.collection, mode=mode.value, **where
+            question=question,
+            collection=common.collection,
+            mode=mode.value,
+            history=[[before] for before in after or []],
+            **where,
         )
         evidence = None
         if heatmap is not None and result["citations"]:

@@ -52,15 +52,23 @@ def search(result: Mapping[str, Any]) -> None:
     shown = table("#", "page", "score", "match", "words", right=("#", "score", "match"), leading=1)
     shown.columns[1].overflow = "fold"
     shown.columns[4].ratio = 1
-    for hit in result["hits"]:
+    documents = result.get("documents") or [None] * len(result["hits"])
+    for hit, document in zip(result["hits"], documents, strict=True):
         shown.add_row(
             str(hit["rank"]),
-            Text(_where(hit), style="cyan"),
+            Text(_where(hit) + _other_pages(document), style="cyan"),
             f"{hit['score']:.2f}",
             _percent(hit["score_normalized"]),
             Text(clean(hit["snippet"])),
         )
     console.print(shown)
+
+
+def _other_pages(document: Mapping[str, Any] | None) -> str:
+    """The pages of a document after its best one."""
+    if document is None or len(document["pages"]) < 2:
+        return ""
+    return ", " + ", ".join(str(page["page_number"]) for page in document["pages"][1:])
 
 
 def explanation(result: Mapping[str, Any]) -> None:
