@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import settings
 
 from rag.scoring import native
+
+# An example that takes long says that the machine is busy, not that a law is broken.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 INSTRUCTION_SETS = {
     "x86_64": ("portable", "avx2", "avx512"),

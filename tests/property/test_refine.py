@@ -173,6 +173,15 @@ def test_following_a_few_rows_comes_out_where_looking_at_all_of_them_does(monkey
         assert np.abs(exact.scores - before).max() > 0.1 * spread
 
 
+def test_neighbours_are_followed_together():
+    # The eight best rows follow each other, as patches of one figure do.
+    page = np.zeros((40, 2), np.float32)
+    page[16:24] = [[0.9 + 0.01 * n, 0.1 * n] for n in range(8)]
+    query = np.array([[1, 0]], np.float32)
+    followed = refine._FollowedRows([page], query)._followed[0, 0]
+    np.testing.assert_array_equal(followed[np.argsort(followed[:, 0])], page[16:24])
+
+
 def test_all_rows_are_looked_at_again_once_the_query_has_moved(monkeypatch):
     rng = np.random.default_rng(2)
     pages, query = [unit(rng, 100) for _ in range(3)], unit(rng, 2)

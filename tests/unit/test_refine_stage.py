@@ -10,6 +10,7 @@ from rag.ranking.legs import Mode
 from rag.ranking.refine import PatchAccess, patch_access, refine
 from rag.scoring.cascade import StageClock
 from rag.scoring.maxsim import maxsim
+from rag.scoring.refine import refine_query
 from rag.settings import RefineSettings, RetrievalSettings
 from rag.types import PageField
 from rag.wiring import packed_search
@@ -154,6 +155,20 @@ def test_the_scale_of_the_other_legs_does_not_matter():
     np.testing.assert_allclose(scaled.query, found.query, atol=1e-6)
 
 
+def test_the_other_legs_are_made_as_flat_as_mean_maxsim_on_the_pages_compared(monkeypatch):
+    compared = {}
+
+    def seen(query, pages, second, refining):
+        compared.update(first=[maxsim(query, page) / len(query) for page in pages], second=second)
+        return refine_query(query, pages, second, refining)
+
+    monkeypatch.setattr("rag.ranking.refine.refine_query", seen)
+    refined()
+    first, second = (np.array(compared[name]) for name in ("first", "second"))
+    assert second.mean() == pytest.approx(first.mean(), abs=1e-6)
+    assert second.std() == pytest.approx(first.std(), abs=1e-6)
+
+
 def test_pages_without_vectors_are_not_compared_and_keep_their_place_in_fusion():
     legs = legs_of(CANDIDATES)
     gone = max(CANDIDATES, key=lambda i: WORDS[i])
@@ -215,12 +230,12 @@ def test_the_pages_of_a_collection_are_refined_on_and_found_anew_within_the_scop
             "patches": patches.scores(reader, scope, query, ids, exact=True),
         }
 
-    candidates, left_out = every_id[:4], every_id[-1]
+    with_rows = reader.vectors(every_id, PageField.PATCHES)
+    candidates, left_out = every_id[:4], [i for i in every_id if i in with_rows][-1]
     access = patch_access(reader, patches, scope, legs, limit=9, left_out=left_out)
     order = fused(candidates, legs(candidates), Mode.HYBRID, chosen)
     found = refine(order, legs(candidates), query, access, chosen, StageClock())
 
-    with_rows = reader.vectors(every_id, PageField.PATCHES)
     expected = {i: maxsim(found.query, page) for i, page in with_rows.items() if i != left_out}
     assert len(expected) == len(every_id) - 2  # one left out, one without words
     assert found.legs["patches"] == pytest.approx(expected, abs=2e-3)
