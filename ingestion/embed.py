@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ingestion.context import DocumentContext
 from ingestion.text import lexical_fields
 from rag.errors import ConfigError, PageCrashesEncoder
 from rag.geometry import FloatArray
@@ -110,18 +111,29 @@ class Embedder:
                 [(replace(page, image=None), seen.get(id(page))) for page in left], failures
             )
 
-    def records(self, version_id: str, batch: EncodedBatch) -> list[EmbeddedPage]:
-        """In their order. A page with ink but nothing to encode still gets a record."""
+    def records(
+        self, version_id: str, batch: EncodedBatch, context: DocumentContext | None = None
+    ) -> list[EmbeddedPage]:
+        """In their order. A page with ink but nothing to encode still gets a record.
+
+        Args:
+            version_id: of the document.
+            batch: encoded pages; of one document, page order.
+            context: what the pages before it say of a page; it goes on with these.
+        """
         kept = [None if page is None else self._kept(page) for _, page in batch.pages]
         fdes = iter(
             self._fde.encode_pages([rows.vectors for rows in kept if rows and len(rows.vectors)])
         )
         made: list[EmbeddedPage] = []
         for (page, vectors), rows in zip(batch.pages, kept, strict=True):
+            around = context.of(page.page_number, page.text) if context else None
             if vectors is None or rows is None:
                 made.append(EmbeddedPage(page, None, None))
                 continue
-            fields: dict[PageField, FloatArray | SparseVector] = {**lexical_fields(page.text)}
+            fields: dict[PageField, FloatArray | SparseVector] = {
+                **lexical_fields(page.text, around)
+            }
             if len(rows.vectors):
                 fields[PageField.PATCHES] = rows.vectors
                 fields[PageField.FDE] = next(fdes)

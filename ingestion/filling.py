@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from ingestion.context import DocumentContext
 from ingestion.embed import EmbeddedPage, Embedder, EncodedBatch
 from ingestion.events import Progress
 from ingestion.pipeline import Pipeline
@@ -44,6 +45,7 @@ class Filling:
         n_done: pages that are durable and told.
         error: why the document fails; what is still on its way is dropped.
         has_ended: its event was told.
+        context: what the pages before it say of a page; of the stage that makes records.
     """
 
     incoming: Incoming
@@ -56,6 +58,10 @@ class Filling:
     notices: list[tuple[int, Notice]] = field(default_factory=list)
     error: InputError | BackendError | None = None
     has_ended: threading.Event = field(default_factory=threading.Event)
+    context: DocumentContext = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.context = DocumentContext(self.incoming.source, self.info, self.texts)
 
     def tell(self, n_more: int = 0) -> None:
         """Call it as pieces come out, by one thread: the stages are ahead of what is told."""
@@ -191,7 +197,10 @@ class Filler:
         batch.read = PageBatch([], [])
 
     def _make_records(self, batch: Batch) -> None:
-        batch.embedded = self._embedder.records(batch.document.version.version_id, batch.encoded)
+        document = batch.document
+        batch.embedded = self._embedder.records(
+            document.version.version_id, batch.encoded, document.context
+        )
         batch.encoded.pages.clear()
 
     def _write(self, batch: Batch) -> None:
