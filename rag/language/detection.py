@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from functools import cache
 
+from rag.language.direction import in_reading_order
 from rag.language.folding import TOKEN, fold
 from rag.language.function_words import all_function_words
 
@@ -71,7 +72,7 @@ def _told(text: str, *, least: float, least_words: int, margin: float) -> str:
         least_words: different function words it needs.
         margin: how many times the evidence for English it needs.
     """
-    folded = fold(text)
+    folded = fold(in_reading_order(text))
     if not folded.isascii() and (by_script := _by_script(folded)):
         return by_script
     counts = Counter(TOKEN.findall(folded))

@@ -11,7 +11,7 @@ from rag.language.folding import TOKEN, fold
 # What asks in writing without spaces, where no word ends; the longer before what it begins with.
 _RUNS = re.compile(
     "什么|什麼|多少|哪里|哪裡|哪儿|哪个|哪個|哪些|怎么|怎麼|怎样|怎樣|为什么|為什麼|如何|请问|請問"
-    "|谁|誰|[吗嗎呢了]|(?<![目标標])的"
+    "|谁|誰|[吗嗎呢了]|(?<![目标標])的|(?<![于於但还還可总總])是"
     "|何(?:ですか|人|年|時)?|いくら|いつ|どこ|だれ|どの|どれ|なぜ|とは|ですか|ますか|です|ます"
     "|อะไร|เท่าไร|เท่าไหร่|ที่ไหน|เมื่อไร|ใคร|ทำไม|อย่างไร|กี่"
 )

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from rag.errors import DocumentError
+from rag.language.direction import read_from_the_right
 from rag.page_text import PageText
 from rag.ports import PdfInfo
 from rag.renderers import page_frame
@@ -78,7 +79,8 @@ class Pdf2imageRenderer:
                 line += 1
             else:
                 boxes.append([float(found[group]) for group in range(1, 5)])
-                word = html.unescape(found[5])
+                # With boxes, poppler gives each word from its left, whichever way it is read.
+                word = read_from_the_right(html.unescape(found[5]))
                 columns.add(word, line=max(line, 0), size_pt=0.0, bold=False)
         return columns.page_text(
             np.array(boxes, np.float32).reshape(-1, 4), width_pt=width_pt, height_pt=height_pt

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from rag.language.detection import ENGLISH, page_language, question_language
+from rag.language.direction import in_reading_order
 from rag.language.folding import TOKEN, characters, fold, is_unspaced, runs, written
 from rag.language.function_words import function_words, without_function_runs
 from rag.language.numerals import DECIMAL_COMMA, local_numbers
@@ -179,6 +180,7 @@ def text_vector(text: str, *, typical_length: float, language: str | None = None
         typical_length: terms that such texts have on average.
         language: of the page, where the text is too short to tell; None tells it from the text.
     """
+    text = in_reading_order(text)
     language = page_language(text) if language is None else language
     page_terms = terms(text)
     if language in LANGUAGES:

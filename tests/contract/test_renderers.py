@@ -19,6 +19,7 @@ from rag.renderers import choose
 from rag.renderers.image_renderer import ImageRenderer
 from rag.renderers.page_frame import WordColumns, px_per_pt
 from rag.testing import PdfPage, PdfText, covers, make_pdf
+from rag.testing.script_pdfs import make_script_pdf
 from rag.types import RenderedPage
 
 READERS = ("pymupdf", "pypdfium2", "pdf2image")
@@ -495,3 +496,12 @@ def test_a_reader_that_is_not_installed_says_how_to_get_it(
 def test_an_unknown_reader_is_refused() -> None:
     with pytest.raises(ConfigError, match="acrobat"):
         choose.choose_renderer("acrobat")
+
+
+# --- scripts ------------------------------------------------------------------------------------
+def test_right_to_left_words_are_read_from_their_first_letter(
+    renderer: PageRenderer, pdf: Path
+) -> None:
+    pdf.write_bytes(make_script_pdf(["إيرادات الشركة 2023", "הכנסות החברה"], right_to_left=True))
+    assert sorted(renderer.words(pdf, 1).words) == sorted(["إيرادات", "الشركة", "2023"])
+    assert sorted(renderer.words(pdf, 2).words) == sorted(["הכנסות", "החברה"])

@@ -1,11 +1,23 @@
 """Terms of pages and questions, and the page half of BM25."""
 
+# ruff: noqa: RUF001 - letters of other scripts are what some of it is about
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.scoring.lexical import content_terms, is_content_word, page_vector, query_vector, terms
+from rag.language.stemming import LANGUAGES
+from rag.scoring.lexical import (
+    content_stems,
+    content_terms,
+    is_content_word,
+    page_vector,
+    query_vector,
+    terms,
+    text_vector,
+)
+from rag.wording.variants import query_terms
 
 
 @pytest.mark.parametrize(
@@ -71,3 +83,93 @@ def test_vectors_are_sorted_unique_and_positive(words):
 def test_a_question_weighs_every_term_once(words):
     assert set(query_vector(words + words).values.tolist()) == {1.0}
     np.testing.assert_array_equal(query_vector(words + words).indices, query_vector(words).indices)
+
+
+# --- languages ----------------------------------------------------------------------------------
+# Two forms of a word, as a page and as a question may have it.
+FORMS = {
+    "ar": ("الشركات", "شركة"), "ca": ("empreses", "empresa"), "cs": ("společnosti", "společnost"),
+    "da": ("bankerne", "banker"), "de": ("Häuser", "Haus"),
+    "el": ("εταιρειών", "εταιρεία"),
+    "es": ("empresas", "empresa"), "fa": ("شرکت‌ها", "شرکت"), "fi": ("yhtiöiden", "yhtiöt"),
+    "fr": ("élèves", "eleve"), "he": ("החברה", "חברה"), "hi": ("लड़कों", "लड़का"),
+    "hu": ("házakban", "házak"), "hy": ("քաղաքներ", "քաղաք"),
+    "id": ("perusahaannya", "perusahaan"), "it": ("aziende", "azienda"), "nl": ("huizen", "huis"),
+    "no": ("selskapene", "selskapet"), "pl": ("spółkach", "spółka"), "pt": ("empresas", "empresa"),
+    "ro": ("companiilor", "companii"), "ru": ("компаниями", "компания"),
+    "sv": ("bolagen", "bolaget"),
+    "ta": ("புத்தகங்கள்", "புத்தகம்"), "tr": ("şirketler", "şirket"),
+}  # fmt: skip
+
+
+def score(question: str, page: str, language: str) -> float:
+    """BM25 with an inverse document frequency of 1."""
+    query = query_vector(query_terms(question, languages=sorted(LANGUAGES), variants=False))
+    vector = text_vector(page, typical_length=3, language=language)
+    at = dict(zip(vector.indices.tolist(), vector.values.tolist(), strict=True))
+    return sum(
+        weight * at.get(index, 0.0)
+        for index, weight in zip(query.indices.tolist(), query.values.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_a_page_is_found_by_other_forms_of_its_words(language):
+    on_page, asked = FORMS[language]
+    assert score(asked, on_page, language) > 0
+    assert score(on_page, asked, language) > 0
+
+
+@given(word=st.text(st.characters(categories=["L"], max_codepoint=0x6FF), min_size=1))
+def test_a_page_is_found_by_its_words_whatever_language_it_was_told_to_be(word):
+    if not terms(word):
+        return
+    for language in ("en", "de", "ru", "ar", "he"):
+        assert score(word, word, language) > 0
+
+
+def test_in_its_own_language_a_word_counts_as_in_english():
+    question, words = "Wie hoch ist der Umsatz?", "Umsatz"
+    assert score(question, words, "de") == pytest.approx(score(question, words, "en"))
+
+
+def test_pages_in_english_have_their_terms_and_nothing_else():
+    text = "The companies’ dividends rose to $1,234.50 in FY2022, in Zürich too."
+    of_terms = page_vector(terms(text), typical_length=400)
+    vector = text_vector(text, typical_length=400)
+    np.testing.assert_array_equal(vector.indices, of_terms.indices)
+    np.testing.assert_array_equal(vector.values, of_terms.values)
+
+
+def test_stems_are_looked_for_in_the_languages_that_pages_have():
+    assert content_stems("Häuser", ["de"]) == ["de~haus"]
+    assert content_stems("Häuser", ["ru", "zh"]) == []
+    assert content_stems("FY2022", ["de"]) == ["de~fy"]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Was ist der Umsatz von Siemens?", ["umsatz", "siemen"]),
+        ("Quel est le bénéfice de l’entreprise ?", ["benefice", "entreprise"]),
+        ("Какова выручка компании?", ["выручка", "компании"]),
+        ("公司的收入是多少？", ["公司", "收入"]),
+        ("売上高はいくらですか", ["売上", "上高", "高は"]),
+        ("כמה עובדים יש?", ["עובדים"]),
+        ("What was the war like, per share?", ["war", "like", "per", "share"]),
+        ("hard hat", ["hard", "hat"]),
+    ],
+)
+def test_function_words_of_the_questions_language_are_left_out(question, expected):
+    assert content_terms(question) == expected
+
+
+def test_one_character_finds_the_runs_that_hold_it():
+    assert score("語", "日本語版", "ja") > 0
+    assert score("ยา", "ขายยาไทย", "th") > 0
+
+
+def test_numbers_with_a_decimal_comma_are_found_with_a_point():
+    assert score("1,234.5", "1.234,5", "de") > 0
+    assert score("1234.5", "1 234,5", "fr") > 0
+    assert score("12.5", "12,5", "ru") > 0
