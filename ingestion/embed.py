@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from ingestion.caption import caption_text, caption_words
 from ingestion.context import DocumentContext
 from ingestion.text import lexical_fields
 from rag.errors import ConfigError, PageCrashesEncoder
@@ -30,6 +31,7 @@ class EncodedBatch:
 
     pages: list[tuple[ScannedPage, EncodedPage | None]]
     failures: list[PageFailure]
+    captions: dict[int, FloatArray] = field(default_factory=dict)  # (n_windows, dense_dim) by page
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +110,25 @@ class Embedder:
                 continue
             seen = dict(zip(map(id, inked), vectors, strict=True))
             return EncodedBatch(
-                [(replace(page, image=None), seen.get(id(page))) for page in left], failures
+                [(replace(page, image=None), seen.get(id(page))) for page in left],
+                failures,
+                self._caption_vectors(document_id, inked),
             )
+
+    def _caption_vectors(
+        self, document_id: str, pages: Sequence[ScannedPage]
+    ) -> dict[int, FloatArray]:
+        """Of descriptions, where the encoder reads words; one that sees pixels saw the page."""
+        described = [page for page in pages if page.caption is not None]
+        if self._encoder.wants_image or not described:
+            return {}
+        texts = [replace(page, text=caption_text(page.caption or {})) for page in described]
+        encoded = self._encoder.encode_pages([_page_input(document_id, page) for page in texts])
+        return {
+            page.page_number: vectors.dense
+            for page, vectors in zip(described, encoded, strict=True)
+            if len(vectors.dense)
+        }
 
     def records(
         self, version_id: str, batch: EncodedBatch, context: DocumentContext | None = None
@@ -141,6 +160,10 @@ class Embedder:
                 fields[PageField.DENSE] = vectors.dense
             if len(vectors.headings):
                 fields[PageField.HEADINGS] = vectors.headings.vectors
+            if page.caption is not None and len(said := caption_words(page.caption)):
+                fields[PageField.CAPTION_WORDS] = said
+            if page.page_number in batch.captions:
+                fields[PageField.CAPTIONS] = batch.captions[page.page_number]
             made.append(
                 EmbeddedPage(
                     page=page,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from ingestion.caption import PageDescriber
 from ingestion.context import DocumentContext
 from ingestion.embed import EmbeddedPage, Embedder, EncodedBatch
 from ingestion.events import Progress
@@ -45,6 +46,7 @@ class Filling:
         n_done: pages that are durable and told.
         error: why the document fails; what is still on its way is dropped.
         has_ended: its event was told.
+        password: opens its file.
         context: what the pages before it say of a page; of the stage that makes records.
     """
 
@@ -58,6 +60,7 @@ class Filling:
     notices: list[tuple[int, Notice]] = field(default_factory=list)
     error: InputError | BackendError | None = None
     has_ended: threading.Event = field(default_factory=threading.Event)
+    password: str | None = None
     context: DocumentContext = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,12 +128,14 @@ class Filler:
         embedder: Embedder,
         writer: CollectionWriter,
         settings: Settings,
+        describer: PageDescriber | None = None,
     ) -> None:
         self._isolated = isolated
+        self._describer = describer
         self._embedder = embedder
         self._writer = writer
         self._batch_pages = settings.store.batch_pages
-        if embedder.wants_image:
+        if embedder.wants_image or describer is not None:  # replies cost too much to lose many
             self._batch_pages = min(self._batch_pages, _IMAGE_BATCH_PAGES)
         self._stopping = threading.Event()
         self._under_way: list[Filling] = []
@@ -140,6 +145,8 @@ class Filler:
     def pipeline(self, pieces: Iterator[Piece]) -> Pipeline[Piece]:
         """What is made durable of documents, as `read` gives them."""
         stages = {"encode": self._encode, "records": self._make_records, "write": self._write}
+        if self._describer is not None:
+            stages = {"describe": partial(self._describe, self._describer), **stages}
         pipeline = Pipeline[Piece](
             pieces,
             {name: partial(_unless_failed, stage) for name, stage in stages.items()},
@@ -150,6 +157,7 @@ class Filler:
 
     def read(self, document: Filling, *, password: str | None = None) -> Iterator[Piece]:
         """The missing pages of a document, between its two marks."""
+        document.password = password
         self._under_way.append(document)
         yield Begun(document)
         numbers = range(1, document.info.n_pages + 1)
@@ -190,6 +198,18 @@ class Filler:
                     pass
 
     # --- stages, each in its thread -------------------------------------------------------------
+    def _describe(self, describer: PageDescriber, batch: Batch) -> None:
+        version = batch.document.version
+        pages = batch.read.read
+        described = describer.describe(
+            self._writer.source_path(version),
+            pages,
+            held=self._writer.captions(version, {page.content_hash for page in pages}),
+            stopping=self._stopping,
+            password=batch.document.password,
+        )
+        batch.read = PageBatch(described, batch.read.failures)
+
     def _encode(self, batch: Batch) -> None:
         document_id = batch.document.version.document_id
         batch.encoded = self._embedder.encode(document_id, batch.read.read)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 
+from ingestion.caption import PageDescriber
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent, Totals
 from ingestion.run import IngestOptions, Ingestor, KeptFile
@@ -82,6 +83,7 @@ def _reencode(
     """One round; its totals added to those of the rounds before."""
     by_ingester = sorted(waiting, key=lambda document: (document.ingested_by, document.source))
     embedder = Embedder(new.encoder, new.fde(replacement_name(collection)), new.settings.pooling)
+    describer = PageDescriber.of(new.settings, lambda: new.chat, new.isolated)
     for subject, some in groupby(by_ingester, key=lambda document: document.ingested_by):
         # Documents stay theirs who ingested them; the owner may do what they could do.
         whoever = Principal(subject, is_owner=True)
@@ -93,6 +95,7 @@ def _reencode(
             reader_for=partial(new.repository.reader, whoever, replacement_name(collection)),
             encoder_name=str(new.encoder.identity),
             settings=new.settings,
+            describer=describer,
         )
         files = list(_kept_files(new, some))
         made = ingestor.ingest(files, IngestOptions(password=password), on_event, kind="migrate")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ingestion.caption import PageDescriber
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent, Progress, Totals, document_event, stored_document_event
 from ingestion.filling import (
@@ -80,6 +81,7 @@ class Ingestor:
         reader_for: Callable[[], CollectionReader],
         encoder_name: str,
         settings: Settings,
+        describer: PageDescriber | None = None,
     ) -> None:
         self._isolated = isolated
         self._embedder = embedder
@@ -88,6 +90,7 @@ class Ingestor:
         self._reader_for = reader_for
         self._encoder_name = encoder_name
         self._settings = settings
+        self._describer = describer
         self._misses_ocr = self._can_ocr = False
 
     def ingest(
@@ -126,6 +129,7 @@ class Ingestor:
             embedder=self._embedder,
             writer=self._writer,
             settings=self._settings,
+            describer=self._describer,
         )
         try:
             self._writer.sweep()

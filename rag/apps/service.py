@@ -9,6 +9,7 @@ from typing import Any
 
 from eval.tune import Progress
 from eval.tune_run import TuneRequest, tune
+from ingestion.caption import PageDescriber
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent
 from ingestion.migrate import migrate
@@ -303,6 +304,7 @@ class Service:
         )
         # Before the writer, which makes the collection: settings refused here must not leave one.
         embedder = Embedder(engine.encoder, engine.fde(collection), engine.settings.pooling)
+        describer = PageDescriber.of(engine.settings, lambda: engine.chat, engine.isolated)
         writer = engine.writer(self._principal, collection)
         ingestor = Ingestor(
             isolated=engine.isolated,
@@ -311,6 +313,7 @@ class Service:
             reader_for=lambda: engine.repository.reader(self._principal, collection),
             encoder_name=str(engine.encoder.identity),
             settings=engine.settings,
+            describer=describer,
         )
         totals = ingestor.ingest(
             files,
