@@ -18,7 +18,6 @@ from pathlib import Path
 from rag.page_text import PageText
 
 FOLDER = "ocr-words"
-_DIGEST_BYTES = 32
 _TEMPORARY = ".part-"
 # Below the bound after dropping, so that not every page from here on drops one.
 _LEFT = 0.9
@@ -60,12 +59,12 @@ class OcrCache:
             descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    file.write(hashlib.sha256(blob).digest() + blob)
+                    file.write(blob)
                 Path(name).replace(path)
             except OSError:
                 Path(name).unlink(missing_ok=True)
                 raise
-            self._count(_DIGEST_BYTES + len(blob))
+            self._count(len(blob))
 
     def _path(self, key: str, kept_as: str) -> Path:
         return self._folder / key[:2] / f"{key}-{kept_as}"
@@ -109,11 +108,7 @@ def forget_file(data_dir: Path, sha256: str) -> None:
 
 def _read(path: Path) -> PageText | None:
     try:
-        raw = path.read_bytes()
-        digest, blob = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
-        if hashlib.sha256(blob).digest() != digest:
-            return None
-        text = PageText.from_bytes(blob)
+        text = PageText.from_bytes(path.read_bytes())  # zlib's check sum tells what is damaged
         os.utime(path)
     except (OSError, ValueError, zlib.error):
         return None

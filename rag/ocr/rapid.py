@@ -1,4 +1,4 @@
-"""RapidOCR: PP-OCR models on onnxruntime, all of it from pip (docs/adr/0019-ocr.md)."""
+"""RapidOCR: PP-OCR models on onnxruntime, all of it from pip (docs/adr/0018-ocr.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tesseract: in this process by tesserocr where that is installed, else its program by a pipe.
 
-Both give the same table; docs/adr/0019-ocr.md has what they cost. Language data is the system's.
+Both give the same table; docs/adr/0018-ocr.md has what they cost. Language data is the system's.
 """
 
 from __future__ import annotations
