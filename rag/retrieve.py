@@ -288,7 +288,7 @@ class Retriever:
                 )
                 for text in texts
             ]
-            ranked = joined(ranked, others, rrf_k=settings.rrf_k)
+            ranked = joined(ranked, others)
             counts.append(len(ranked.order))
         return ranked, texts
 

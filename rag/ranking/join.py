@@ -6,28 +6,31 @@ from collections.abc import Sequence
 
 from rag.ranking.rank import Ranked
 from rag.ranking.rerank import in_places
-from rag.scoring.fusion import reciprocal_rank_fusion
+from rag.scoring.fusion import interleaved
 
 
-def joined(whole: Ranked, parts: Sequence[Ranked], *, rrf_k: int) -> Ranked:
-    """The question's own ranking and its parts', by reciprocal ranks, each for as much.
+def joined(whole: Ranked, parts: Sequence[Ranked]) -> Ranked:
+    """The best page of every part in turn and the whole question's, then the second of each.
 
-    Scores belong to the places, as the fusion of the whole question gave them: reciprocal ranks
-    would mean nothing beside scores of questions of one part. A page that only a part found has
-    the legs of that part.
+    So n parts have their best pages among the first n, and the whole question among n + 1. A sum
+    over the rankings does the opposite: the best page of one part is far down in the others, and
+    what is middling everywhere comes first (docs/adr/0021-questions-and-routes.md).
+
+    Scores belong to the places, as the fusion of the whole question gave them: those of a part are
+    of another question. A page that the whole question did not find has the legs of the first part
+    that did.
     """
-    rankings = {
-        str(number): [record_id for record_id, _ in each.order]
-        for number, each in enumerate((whole, *parts))
-    }
-    ids = [record_id for record_id, _ in reciprocal_rank_fusion(rankings, rrf_k=rrf_k)]
-    pages = {i: page for each in (*parts, whole) for i, page in each.pages.items()}
-    legs = {
-        name: {
-            record_id: score
-            for each in (*parts, whole)
-            for record_id, score in each.legs.get(name, {}).items()
-        }
-        for name in whole.legs
-    }
-    return Ranked(in_places(ids, whole.order), legs, pages, whole.asked)
+    rankings = [[record_id for record_id, _ in each.order] for each in (*parts, whole)]
+    joint = Ranked(
+        in_places(interleaved(*rankings), whole.order),
+        {name: dict(leg) for name, leg in whole.legs.items()},
+        dict(whole.pages),
+        whole.asked,
+    )
+    for part in parts:
+        new = part.pages.keys() - joint.pages.keys()
+        for name, leg in part.legs.items():
+            found = joint.legs.setdefault(name, {})
+            found.update((record_id, leg[record_id]) for record_id in leg.keys() & new)
+        joint.pages |= {record_id: part.pages[record_id] for record_id in new}
+    return joint

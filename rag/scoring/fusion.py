@@ -145,12 +145,12 @@ def shared_zscores(first: Scores, second: Scores, *, second_share: float) -> Sco
     return (1.0 - second_share) * zscore(first) + second_share * zscore(second)
 
 
-def interleaved(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """Page ids of two rankings in turn, each once: the first 2m hold the best m of either.
+def interleaved(*rankings: Sequence[str]) -> list[str]:
+    """Page ids of n rankings in turn, each once: the first n * m hold the best m of each.
 
     Source: text and image evidence side by side, without a common score (UniDoc-Bench).
     """
-    turns = zip_longest(first, second)
+    turns = zip_longest(*rankings)
     return list(dict.fromkeys(page_id for turn in turns for page_id in turn if page_id is not None))
 
 
