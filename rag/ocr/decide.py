@@ -2,7 +2,7 @@
 
 Works on the small rendering that every page has anyway, and knows no language: what is told apart
 are letters that cannot be read from letters that can. What each limit was measured on stands in
-docs/adr/0018-hidden-text.md.
+docs/adr/0023-hidden-text.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Words that only a program reads are how a document speaks to a program behind its reader's back, so
 they stay out of everything that is searched or quoted. What is only hard to see is shown: a word
 wrongly hidden is lost. Pixels decide, so any reader's words can be asked about; see
-docs/adr/0018-hidden-text.md.
+docs/adr/0023-hidden-text.md.
 """
 
 from __future__ import annotations
