@@ -173,57 +173,32 @@ def _sparse(weights: dict[int, float]) -> SparseVector:
 
 
 def text_vector(text: str, *, typical_length: float, language: str | None = None) -> SparseVector:
-    """The page half of BM25 of a text: its terms, and what else it is found by.
+    """The page half of BM25: its terms, and what else it is found by.
+
+    tf (k1 + 1) / (tf + k1 (1 - b + b length / typical_length)); stems add nothing to the length.
 
     Args:
         text: of a page, or a part of it.
         typical_length: terms that such texts have on average.
         language: of the page, where the text is too short to tell; None tells it from the text.
+
+    Source: Robertson & Zaragoza 2009, The Probabilistic Relevance Framework, section 3.
     """
     text = in_reading_order(text)
     language = page_language(text) if language is None else language
     page_terms = terms(text)
-    if language in LANGUAGES:
-        stems = _page_stems(text, language)
-        shares = (_WORD_SHARE, 1 - _WORD_SHARE)
-    else:
-        stems, shares = [], (1.0, 1.0)
+    stems = _page_stems(text, language) if language in LANGUAGES else []
     also = _page_characters(text)
     if language in DECIMAL_COMMA:
         also += local_numbers(fold(text))
-    norm = _norm(len(page_terms), typical_length)
+    norm = K1 * (1 - B + B * len(page_terms) / typical_length)
     weights: dict[int, float] = {}
-    for counts, share in (
-        (Counter(page_terms), shares[0]),
-        (Counter(stems), shares[1]),
-        (Counter(also), 1.0),
-    ):
-        for term, count in counts.items():
+    for found, share in ((page_terms, _WORD_SHARE), (stems, 1 - _WORD_SHARE), (also, 1.0)):
+        for term, count in Counter(found).items():
             key = _term_id(term)
-            whole = 1.0 if term[0].isdigit() else share
-            weights[key] = weights.get(key, 0.0) + whole * _saturated(count, norm)
-    return _sparse(weights)
-
-
-def _norm(length: int, typical_length: float) -> float:
-    return K1 * (1 - B + B * length / typical_length)
-
-
-def _saturated(count: int, norm: float) -> float:
-    return count * (K1 + 1) / (count + norm)
-
-
-def page_vector(page_terms: Iterable[str], *, typical_length: float) -> SparseVector:
-    """The page half of BM25: tf (k1 + 1) / (tf + k1 (1 - b + b length / typical_length)).
-
-    Source: Robertson & Zaragoza 2009, The Probabilistic Relevance Framework, section 3.
-    """
-    counts = Counter(page_terms)
-    norm = _norm(counts.total(), typical_length)
-    weights: dict[int, float] = {}
-    for term, count in counts.items():
-        key = _term_id(term)
-        weights[key] = weights.get(key, 0.0) + _saturated(count, norm)
+            has_two_names = bool(stems) and language in languages_of(term)
+            weight = (share if has_two_names else 1.0) * count * (K1 + 1) / (count + norm)
+            weights[key] = weights.get(key, 0.0) + weight
     return _sparse(weights)
 
 

@@ -20,7 +20,12 @@ def backwards(text: str) -> str:
 def test_words_held_backwards_are_turned(text: str) -> None:
     assert in_reading_order(text) == text
     assert terms(in_reading_order(backwards(text))) == terms(text)
-    assert page_language(backwards(ARABIC)) == page_language(ARABIC)
+
+
+def test_the_language_of_words_held_backwards_is_told() -> None:
+    text = f"{ARABIC} وفي هذا التقرير الذي كان على من إلى عن مع بعد قبل هذه التي"
+    assert page_language(text) == "ar"
+    assert page_language(backwards(text)) == "ar"
 
 
 def test_without_a_letter_that_tells_words_stay() -> None:
