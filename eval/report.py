@@ -36,7 +36,7 @@ def evaluation_report(evaluation: Evaluation) -> str:
 
 
 def folds_report(folds: Json) -> str:
-    """What was chosen on the others and measured on each fold, beside what choosing on all gives."""
+    """What was chosen on the other folds and measured on each, beside a choice made on all."""
     measure, difference = folds["measure"], folds["held_out_difference"]
     rows = [["fold", "n", "as it is", "chosen at", "held out"]]
     rows += [

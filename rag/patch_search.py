@@ -16,6 +16,7 @@ from rag.page_pack import PackView, Part
 from rag.repository import CollectionReader
 from rag.repository.packed_scope import PackedScope
 from rag.scoring.cascade import CascadeStage, PackedSearch
+from rag.scoring.coded_pages import CodedPages
 from rag.scoring.packed import IntArray, maxsim_packed
 from rag.types import Candidate, Notice, PageField, StageReport
 
@@ -39,10 +40,16 @@ class PatchCandidates:
 
 
 class PatchSearch:
-    """Thread-safe."""
+    """Thread-safe.
 
-    def __init__(self, packed: PackedSearch) -> None:
+    Args:
+        packed: finds the best pages.
+        codes: what pages that are scored and not shown are scored by; None is int8.
+    """
+
+    def __init__(self, packed: PackedSearch, codes: CodedPages | None = None) -> None:
         self._packed = packed
+        self._codes = codes
 
     def best(
         self, reader: CollectionReader, scope: Filter | None, query: FloatArray, limit: int
@@ -75,7 +82,7 @@ class PatchSearch:
         *,
         exact: bool = False,
     ) -> dict[str, float]:
-        """MaxSim of given pages in scope, from int8, or with the vectors as they were encoded.
+        """MaxSim of given pages in scope, from codes, or with the vectors as they were encoded.
 
         A page without vectors is absent. What is exact differs from the store's own score by
         float32 rounding: the packed values are those that the store keeps.
@@ -85,8 +92,13 @@ class PatchSearch:
             view = packed.view
             indexes = packed.indexes(record_ids)
             indexes = indexes[view.n_rows[indexes] > 0]
-            view.check(indexes, Part.FP16 if exact else Part.INT8)
-            found = maxsim_packed(query, view.fp16 if exact else view.int8, indexes)
+            if self._codes is None or exact:
+                view.check(indexes, Part.FP16 if exact else Part.INT8)
+                found = maxsim_packed(query, view.fp16 if exact else view.int8, indexes)
+            else:
+                found = self._codes.scores(
+                    query, view, indexes, before=lambda pages: view.check(pages, Part.FP16)
+                )
             lacking = set(packed.missing)
             return dict(
                 zip(packed.record_ids(indexes), found.tolist(), strict=True)

@@ -36,6 +36,7 @@ from rag.repository import CollectionReader, CollectionWriter, Repository
 from rag.rerankers.choose import Rerankers
 from rag.retrieve import Retriever, SearchModels
 from rag.scoring.cascade import Cascade, CascadeWidths, PackedSearch
+from rag.scoring.coded_pages import CodedPages
 from rag.scoring.device import choose_device
 from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.scoring.pool import pooling_identity
@@ -282,7 +283,8 @@ class Engine:
         if key not in self._patch_searches:
             if len(self._patch_searches) >= _MAX_RETRIEVERS:
                 self._patch_searches.pop(next(iter(self._patch_searches)))
-            found = PatchSearch(packed_search(self.fde(collection), chosen))
+            codes = CodedPages(chosen.code_bits) if chosen.codes == "bebr" else None
+            found = PatchSearch(packed_search(self.fde(collection), chosen), codes)
             self._patch_searches[key] = found
         return self._patch_searches[key]
 

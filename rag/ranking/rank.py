@@ -139,7 +139,7 @@ class Ranker:
                 self.document_scores(reader, request.query.text),
                 self.document_vectors(reader, dense),
                 documents_in(reader, request.scope),
-                limit=settings.context.documents,
+                limit=max(settings.context.documents, request.top_k),
             )
             counts.append(len(found))
         return found
@@ -188,11 +188,13 @@ class _Search:
             counts.append(len(order))
         if PageField.PATCHES in self._vectors and not self._request.exact:
             with stages.stage("exact") as counts:
-                best = [i for i, _ in order[: max(self._request.top_k, settings.exact_pages)]]
-                inexact = [record_id for record_id in best if record_id not in self._exact_maxsim]
-                legs[PageField.PATCHES.value] |= self._maxsim(inexact, exact=True)
-                order = fused(sorted(pages), legs, mode, settings)
-                counts.append(len(inexact))
+                width, known = max(self._request.top_k, settings.exact_pages), {*self._exact_maxsim}
+                # What is made exact may fall, and a page come up that is not exact yet.
+                while inexact := [i for i, _ in order[:width] if i not in known]:
+                    known.update(inexact)
+                    legs[PageField.PATCHES.value] |= self._maxsim(inexact, exact=True)
+                    order = fused(sorted(pages), legs, mode, settings)
+                    counts.append(len(inexact))
         ranked = Ranked(order, legs, pages, self._asked)
         if settings.refine.method == "gqr" and mode is Mode.HYBRID:
             self._refine(ranked)

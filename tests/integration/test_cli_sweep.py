@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from rag.errors import ModelFailed
+from rag.scoring.coded_pages import CodedPages
 from rag.testing import make_pdf
 from rag.wiring import Engine
 from tests.commands import Commands
@@ -252,3 +253,23 @@ def test_folds_that_cannot_be_had_are_refused(octavo, dataset, tmp_path, flags, 
     found = octavo.refused("eval", "run", str(dataset), "--out", str(tmp_path / "o"), *flags)
     assert said in f"{found['message']} {found['next_step']}"
     assert not (tmp_path / "o").exists()
+
+
+def test_codes_score_what_is_not_shown_where_they_are_switched_on(
+    octavo, dataset, tmp_path, monkeypatch
+):
+    scored: dict[int, int] = {}
+    scores = CodedPages.scores
+
+    def counted(self, query, pages, among, **options):
+        scored[self.n_bits] = scored.get(self.n_bits, 0) + len(among)
+        return scores(self, query, pages, among, **options)
+
+    monkeypatch.setattr(CodedPages, "scores", counted)
+    shown = octavo(
+        *("eval", "sweep", str(dataset), "--out", str(tmp_path / "out"), "--limit", "1"),
+        *("--axis", "retrieval.codes=int8,bebr", "--axis", "retrieval.code_bits=1,2"),
+    )
+    assert [row["skipped"] for row in shown["rows"]] == [None] * 4
+    n_pages = 4 * len(WORDS)
+    assert scored == {1: 2 * n_pages, 2: 2 * n_pages}  # asked once to warm up, once to be timed
