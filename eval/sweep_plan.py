@@ -6,10 +6,8 @@ collection of its own; all others share one.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
-import shutil
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -187,8 +185,8 @@ def what_is_missing(settings: Settings, changes: Json) -> str | None:
         return f"retrieval.rerank.method={rerank.method} wants retrieval.rerank.model"
     if rerank.method == "http" and rerank.url is None:
         return "retrieval.rerank.method=http wants retrieval.rerank.url"
-    if changes.get("ocr", {}).get("mode", "off") != "off" and not _can_read_pixels(settings):
-        return f"ocr.mode={settings.ocr.mode} wants an OCR engine, and none is installed"
+    if changes.get("ocr", {}).get("mode", "off") != "off" and (reason := _no_engine(settings)):
+        return f"ocr.mode={settings.ocr.mode}: {reason}"
     return None
 
 
@@ -204,15 +202,14 @@ def _no_chat(settings: Settings) -> str | None:
     return None
 
 
-def _can_read_pixels(settings: Settings) -> bool:
-    found = {
-        "tesseract": shutil.which("tesseract") is not None,
-        "rapidocr": any(
-            importlib.util.find_spec(name) is not None
-            for name in ("rapidocr", "rapidocr_onnxruntime")
-        ),
-    }
-    return found.get(settings.ocr.engine, any(found.values()))
+def _no_engine(settings: Settings) -> str | None:
+    from rag.ocr.choose import choose_engine  # it looks for programs and libraries
+
+    try:
+        found = choose_engine(settings.ocr.engine, settings.ocr.languages)
+    except ConfigError as error:
+        return error.message
+    return None if found else "no OCR engine is installed"
 
 
 def describe(changes: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from rag.apps.cli.app import app
 from rag.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+# sweep.toml has a table of settings a row, and a test of its own.
+CONFIGS = sorted(set((ROOT / "configs").glob("*.toml")) - {ROOT / "configs" / "sweep.toml"})
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)

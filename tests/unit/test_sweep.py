@@ -188,10 +188,10 @@ def test_a_row_that_wants_what_is_not_there_says_so(name: str, value: str, said:
 
 
 def test_a_row_that_reads_pixels_wants_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _: None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("rag.ocr.choose.installed_engines", list)
     always, off = nested({"ocr.mode": "always"}), nested({"ocr.mode": "off"})
-    assert "OCR engine" in str(what_is_missing(changed_settings(BASE, always), always))
+    said = what_is_missing(changed_settings(BASE, always), always)
+    assert said == "ocr.mode=always: no OCR engine is installed"
     assert what_is_missing(changed_settings(BASE, off), off) is None
     assert what_is_missing(BASE, {}) is None  # a row that says nothing of it is as octavo is
 
