@@ -112,10 +112,8 @@ def _base(query: Query, encoder: PageEncoder, reader: CollectionReader) -> Query
         asked = encoder.encode_query(text) if text else None
         return _joined(asked, _stored(query.like, encoder, reader), reader)
     encoded = encoder.encode_query(text, image=query.image)
-    if query.image is None:
-        return QueryVectors(encoded, encoded.tokens.vectors)
     thinnable = np.ones(len(encoded.tokens), np.bool_)
-    if encoded.tokens.boxes is not None:
+    if query.image is not None and encoded.tokens.boxes is not None:
         # Rows without a place in the image are the text's: they all stay.
         places = encoded.tokens.boxes
         thinnable = np.asarray((places[:, 2:] > places[:, :2]).all(axis=1))
