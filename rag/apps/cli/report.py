@@ -81,7 +81,11 @@ def explanation(result: Mapping[str, Any]) -> None:
     explained = result["explain"]
     followed = explained.get("expected")
     rows = [*explained["hits"], *([followed] if followed and followed["rank"] else [])]
-    names = list(explained["weights"])
+    # A leg that says nothing of these pages has no column: twelve leave no room for their names.
+    found = {leg for row in rows for leg in row["legs"]}
+    names = [
+        name for name in dict.fromkeys([*explained["weights"], *sorted(found)]) if name in found
+    ]
     legs = table("#", "page", *names, right=("#", *names))
     for row in rows:
         parts = (row["legs"].get(name) for name in names)
@@ -90,8 +94,10 @@ def explanation(result: Mapping[str, Any]) -> None:
             _where(row),
             *("-" if part is None else f"{part['score']:.3f} #{part['rank']}" for part in parts),
         )
-    legs.add_row("", "weight", *(f"{explained['weights'][name]:g}" for name in names), style="dim")
-    console.print(legs)
+    weights = (explained["weights"].get(name) for name in names)
+    legs.add_row("", "weight", *("-" if w is None else f"{w:g}" for w in weights), style="dim")
+    if rows:
+        console.print(legs)
     if followed and not followed["rank"]:
         console.print("The expected page was no candidate of any leg.")
 
