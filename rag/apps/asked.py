@@ -65,7 +65,8 @@ def turns(history: Sequence[Sequence[str]]) -> tuple[Turn, ...]:
     """
     found: list[Turn] = []
     for turn in history:
-        if isinstance(turn, str) or not 1 <= len(turn) <= 2 or not all(map(_is_text, turn)):
+        is_turn = isinstance(turn, list | tuple) and 1 <= len(turn) <= 2
+        if not is_turn or not all(map(_is_text, turn)):
             raise InputError(
                 "a turn of the history wants a question and its answer",
                 code="bad_history",
