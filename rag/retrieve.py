@@ -243,6 +243,10 @@ class Retriever:
         route: Route,
         stages: Stages,
     ) -> SearchResult:
+        explained = None
+        if request.explain:
+            weights = self._settings.weights.model_dump()
+            explained = explanation((), (), {}, {}, weights, request.expect)
         return SearchResult(
             hits=(),
             record_ids=(),
@@ -253,6 +257,7 @@ class Retriever:
             question=request.query.text,
             route=route,
             warnings=tuple(stages.warnings),
+            explanation=explained,
         )
 
     # --- the pages ------------------------------------------------------------------------------
@@ -326,6 +331,8 @@ class Retriever:
         """(record id, score) of the pages that may come back, and whether scores are relevance."""
         if self._settings.select.method == "top_k":
             return ranked.order, False
+        if not ranked.order:
+            return [], False
         if not reranked.scores:
             stages.warnings.append(
                 Notice(
@@ -337,7 +344,7 @@ class Retriever:
         kept, notices = selected(
             reranked.scores,
             self._settings.select,
-            request.top_k,
+            len(reranked.scores) if request.by_document else request.top_k,
             is_probability=reranked.is_probability,
         )
         stages.warnings += notices
