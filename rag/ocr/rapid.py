@@ -15,11 +15,12 @@ from rag.page_text import PageText
 from rag.types import RenderedPage
 
 # What the recogniser that comes with the package reads: Chinese, English, Japanese and languages
-# of Latin letters. Others have models of their own, which it would fetch.
+# of Latin letters, but for Vietnamese, of whose letters its model lacks many. Others have models of
+# their own, which it would fetch.
 LANGUAGES = frozenset(
-    "afr aze bos cat ces chi_sim chi_tra cym dan deu eng est eus fin fra fry gle glg hrv hun ind "
+    "afr aze bos cat ces chi_sim chi_tra cym dan deu eng est eus fin fra gle glg hrv hun ind "
     "isl ita jpn lat lav lit ltz mlt mri msa nld nor oci pol por que ron slk slv spa sqi srp_latn "
-    "swa swe tgl tur uzb vie".split()
+    "swa swe tgl tur uzb".split()
 )
 _LEAST_PX = 10
 # A line's box reaches beyond its type, above and below.
