@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rag.apps.service import Service
 from rag.errors import ConfigError, IndexMismatch, InputError
@@ -50,8 +51,9 @@ def request_params(method: str, params: Json, settings: Settings) -> Json:
     if method not in _ASK_BY_SETTINGS:
         return sent
     told = settings.retrieval.model_dump(mode="json", exclude_unset=True)
-    told.get("rerank", {}).pop("api_key", None)
     told = merged(told, params.get("retrieval") or {})
+    if isinstance(rerank := told.get("rerank"), Mapping):
+        told["rerank"] = _reranker_asked_for(rerank)
     if told:
         sent["retrieval"] = told
     if by := _told_of_models(settings):
@@ -113,10 +115,19 @@ def _require_same(told: Json, settings: Settings) -> None:
 
 
 def _encoder_asked_for(settings: EncoderSettings) -> Json:
-    model = settings.model
-    if model is not None and Path(model).expanduser().is_dir():
-        model = str(Path(model).expanduser().resolve())  # two processes may stand in two folders
-    return {"name": settings.name, "model": model, "url": settings.url}
+    return {"name": settings.name, "model": _absolute(settings.model), "url": settings.url}
+
+
+def _reranker_asked_for(rerank: Mapping[str, Any]) -> Json:
+    sent = {name: value for name, value in rerank.items() if name != "api_key"}
+    return sent | ({"model": _absolute(sent["model"])} if "model" in sent else {})
+
+
+def _absolute(model: str | None) -> str | None:
+    """A model that is a folder, by its full path: two processes may stand in two folders."""
+    if model is None or not Path(model).expanduser().is_dir():
+        return model
+    return str(Path(model).expanduser().resolve())
 
 
 def _spelled(asked: Json) -> str:

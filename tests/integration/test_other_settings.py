@@ -113,10 +113,22 @@ def test_a_key_stays_in_its_process(tmp_path):
         retrieval={"rerank": {"method": "http", "api_key": "sesame"}},
         chat={"model": "m", "api_key": "sesame"},
     )
-    sent = request_params("search", {}, asking)
-    assert sent["retrieval"] == {"rerank": {"method": "http"}}
-    assert "api_key" not in str(sent)
-    assert "sesame" not in str(sent)
+    given = {"retrieval": {"rerank": {"api_key": "sesame"}}}
+    for params in ({}, given):
+        sent = request_params("search", params, asking)
+        assert sent["retrieval"] == {"rerank": {"method": "http"}}
+        assert "api_key" not in str(sent)
+        assert "sesame" not in str(sent)
+
+
+def test_a_folder_with_a_reranker_is_found_from_the_owners_folder_too(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asking = told(tmp_path, retrieval={"rerank": {"method": "cross_encoder", "model": "model"}})
+    sent = request_params("search", {}, asking)["retrieval"]["rerank"]
+    assert sent == {"method": "cross_encoder", "model": str(tmp_path / "model")}
+    on_the_hub = told(tmp_path, retrieval={"rerank": {"model": "acme/one"}})
+    assert request_params("search", {}, on_the_hub)["retrieval"]["rerank"]["model"] == "acme/one"
 
 
 def test_another_chat_model_or_other_answers_are_refused_by_name(tmp_path):
