@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,29 +11,44 @@ from rag.repository import CollectionReader
 from rag.scoring.document import DocumentFeatures, DocumentScorer
 from rag.scoring.fusion import zscore
 
-_MAX_SCORERS = 8  # a collection as one reader sees it, each
+_MAX_KEPT = 8  # a collection as one reader sees it, each
+
+
+@dataclass(frozen=True)
+class _Known:
+    scorer: DocumentScorer
+    languages: frozenset[str]
 
 
 class DocumentScores:
     """Thread-safe."""
 
     def __init__(self) -> None:
-        self._scorers: dict[tuple[str, int, frozenset[str]], DocumentScorer] = {}
+        self._known: dict[tuple[str, int, frozenset[str]], _Known] = {}
         self._lock = threading.Lock()
 
     def __call__(self, reader: CollectionReader, question: str) -> dict[str, float]:
         """Document id -> standard deviations from the mean of all documents the reader may see."""
+        scores = self._of(reader).scorer.scores(question)
+        return dict(zip(scores, zscore(np.array(list(scores.values()))).tolist(), strict=True))
+
+    def languages(self, reader: CollectionReader) -> frozenset[str]:
+        """Languages other than English of the documents the reader may see."""
+        return self._of(reader).languages
+
+    def _of(self, reader: CollectionReader) -> _Known:
         features = reader.document_features()
         key = (reader.collection, reader.generation, frozenset(name for name, _ in features))
         with self._lock:
-            scorer = self._scorers.get(key)
-        if scorer is None:
-            scorer = DocumentScorer(
-                [(name, DocumentFeatures.model_validate(found)) for name, found in features]
+            known = self._known.get(key)
+        if known is None:
+            documents = [(name, DocumentFeatures.model_validate(found)) for name, found in features]
+            known = _Known(
+                DocumentScorer(documents),
+                frozenset(language for _, each in documents for language in each.languages),
             )
             with self._lock:
-                if len(self._scorers) >= _MAX_SCORERS:
-                    self._scorers.pop(next(iter(self._scorers)))
-                self._scorers[key] = scorer
-        scores = scorer.scores(question)
-        return dict(zip(scores, zscore(np.array(list(scores.values()))).tolist(), strict=True))
+                if len(self._known) >= _MAX_KEPT:
+                    self._known.pop(next(iter(self._known)))
+                self._known[key] = known
+        return known

@@ -8,8 +8,8 @@ end, where the pages that may be shown get their exact scores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from rag.filters import Filter
 from rag.geometry import FloatArray
@@ -27,9 +27,10 @@ from rag.ranking.legs import Legs, Mode
 from rag.ranking.refine import patch_access, refine
 from rag.repository import CollectionReader, PageSummary
 from rag.scoring.cascade import StageClock
-from rag.scoring.lexical import content_terms, query_vector
+from rag.scoring.lexical import query_vector
 from rag.settings import RetrievalSettings
 from rag.types import Notice, PageField, SparseVector
+from rag.wording.variants import query_terms
 
 LegQuery = FloatArray | SparseVector
 
@@ -118,12 +119,13 @@ class Ranker:
         with stages.stage("encode"):
             asked = encode(request.query, self._encoder, reader)
         stages.warnings += asked.notices
-        search = _Search(self._patches, reader, request, settings, asked, stages)
+        known = _Documents(self.document_scores.languages(reader))
         if request.mode is Mode.HYBRID:
-            search.documents = self.document_scores(reader, text)
+            known = replace(known, scores=self.document_scores(reader, text))
             if settings.context.document_vector:
-                search.document_vectors = self.document_vectors(reader, asked.encoded.dense)
-        return search.run()
+                by_vector = self.document_vectors(reader, asked.encoded.dense)
+                known = replace(known, vector_scores=by_vector)
+        return _Search(self._patches, reader, request, settings, asked, known, stages).run()
 
     def documents(
         self,
@@ -145,13 +147,23 @@ class Ranker:
         return found
 
 
-class _Search:
-    """One ranking under way.
+@dataclass(frozen=True)
+class _Documents:
+    """What is known of the documents before any page is looked at.
 
     Attributes:
-        documents: document id -> how well it fits, in standard deviations; hybrid only.
-        document_vectors: the same by the mean of its pages' vectors, where that is wanted.
+        languages: other than English that they are in.
+        scores: document id -> how well it fits, in standard deviations; hybrid only.
+        vector_scores: the same by the mean of its pages' vectors, where that is wanted.
     """
+
+    languages: frozenset[str]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    vector_scores: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Search:
+    """One ranking under way."""
 
     def __init__(
         self,
@@ -160,6 +172,7 @@ class _Search:
         request: RankRequest,
         settings: RetrievalSettings,
         asked: QueryVectors,
+        documents: _Documents,
         stages: Stages,
     ) -> None:
         self._patches = patches
@@ -167,11 +180,10 @@ class _Search:
         self._request = request
         self._settings = settings
         self._asked = asked
+        self._documents = documents
         self._stages = stages
         self._vectors = self._query_vectors()
         self._exact_maxsim: dict[str, float] = {}  # by record id, where it is known
-        self.documents: dict[str, float] = {}
-        self.document_vectors: dict[str, float] = {}
 
     def run(self) -> Ranked:
         mode, settings, stages = self._request.mode, self._settings, self._stages
@@ -220,7 +232,13 @@ class _Search:
     def _query_vectors(self) -> dict[PageField, LegQuery]:
         """What each leg that counts for something looks for."""
         encoded = self._asked.encoded
-        terms = query_vector(content_terms(self._request.query.text))
+        terms = query_vector(
+            query_terms(
+                self._request.query.text,
+                languages=self._documents.languages,
+                variants=self._settings.wording.variants,
+            )
+        )
         everything: dict[PageField, LegQuery] = {
             PageField.PATCHES: encoded.tokens.vectors,
             PageField.HEADINGS: self._asked.headings,
@@ -263,7 +281,8 @@ class _Search:
             stages.warnings += close.warnings
             self._exact_maxsim |= {each.record_id: each.score for each in close.candidates}
             pool.update(self._exact_maxsim)
-        best = sorted(self.documents, key=lambda name: (-self.documents[name], name))
+        scores = self._documents.scores
+        best = sorted(scores, key=lambda name: (-scores[name], name))
         if best and settings.top_documents:
             with stages.stage("documents") as counts:
                 before = len(pool)
@@ -296,7 +315,8 @@ class _Search:
         pages = self._reader.pages(pool)
         legs |= {
             "document": {
-                i: self.documents.get(page.ref.document_id, 0.0) for i, page in pages.items()
+                i: self._documents.scores.get(page.ref.document_id, 0.0)
+                for i, page in pages.items()
             },
             "prior": {i: page.prior for i, page in pages.items()},
         }
@@ -305,7 +325,7 @@ class _Search:
             pages,
             self._settings,
             question=self._request.query.text,
-            document_vectors=self.document_vectors,
+            document_vectors=self._documents.vector_scores,
         )
 
     def _searched(self, pool: Sequence[str]) -> Legs:
