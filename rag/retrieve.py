@@ -173,7 +173,8 @@ class Retriever:
             update={"weights": route.weights(self._settings.weights)}
         )
         ranked, parts = self._ranked(reader, request, mode, settings, stages)
-        if route.granularity == "document":
+        # Who looks for documents is not answered with one of them.
+        if route.granularity == "document" and not request.by_document:
             ranked.order = whole_document(
                 ranked.order, lambda record_id: ranked.pages[record_id].ref.document_id
             )

@@ -285,6 +285,12 @@ def test_a_whole_document_is_one_document(world):
     assert len(found.hits) == 3
 
 
+def test_who_looks_for_documents_gets_several_also_for_a_question_about_a_whole_one(world):
+    found = search(world, "List all tide reports", by_document=True, retrieval=BY_RULES)
+    assert understood("", found)["route"] == "whole-document"
+    assert {document.document_id for document in found.documents} == {"north", "south", "foreign"}
+
+
 @pytest.mark.parametrize("mode", [Mode.VISUAL, Mode.TEXT])
 def test_who_chooses_a_mode_is_searched_for(world, mode):
     found = search(world, "hello tide", mode=mode, retrieval={"route": {"route": "none"}})
