@@ -53,6 +53,8 @@ _FIELDS = {
         PageField.CAPTIONS,
     ),
 }
+# The store looks through every page for a field, also where no page has it.
+_OF_CAPTIONS = frozenset({PageField.CAPTION_WORDS, PageField.CAPTIONS})
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ class Ranker:
         with stages.stage("encode"):
             asked = encode(request.query, self._encoder, reader)
         stages.warnings += asked.notices
-        known = _Documents(self.document_scores.languages(reader))
+        known = _Documents(
+            self.document_scores.languages(reader), self.document_scores.has_captions(reader)
+        )
         if request.mode is Mode.HYBRID:
             known = replace(known, scores=self.document_scores(reader, text))
             if settings.context.document_vector:
@@ -153,11 +157,13 @@ class _Documents:
 
     Attributes:
         languages: other than English that they are in.
+        has_captions: whether a page of theirs is described.
         scores: document id -> how well it fits, in standard deviations; hybrid only.
         vector_scores: the same by the mean of its pages' vectors, where that is wanted.
     """
 
     languages: frozenset[str]
+    has_captions: bool
     scores: Mapping[str, float] = field(default_factory=dict)
     vector_scores: Mapping[str, float] = field(default_factory=dict)
 
@@ -230,7 +236,7 @@ class _Search:
 
     # --- first stage ----------------------------------------------------------------------------
     def _query_vectors(self) -> dict[PageField, LegQuery]:
-        """What each leg that counts for something looks for."""
+        """What each leg that counts for something looks for, of those that can find something."""
         encoded = self._asked.encoded
         terms = query_vector(
             query_terms(
@@ -250,7 +256,8 @@ class _Search:
         return {
             name: everything[name]
             for name in _FIELDS[self._request.mode]
-            if weights[name.value] or name is PageField.PATCHES
+            if (weights[name.value] or name is PageField.PATCHES)
+            and (name not in _OF_CAPTIONS or self._documents.has_captions)
         }
 
     def _candidates(self) -> list[str]:
@@ -287,24 +294,32 @@ class _Search:
             with stages.stage("documents") as counts:
                 before = len(pool)
                 pool.update(self._in_documents(best[: settings.top_documents], first))
+                if settings.context.named_page:
+                    pool.update(self._named())
                 counts.append(len(pool) - before)
         return sorted(pool)
 
     def _in_documents(
         self, documents: Sequence[str], first: Sequence[tuple[PageField, LegQuery, int]]
     ) -> set[str]:
-        """Pages of the documents that fit best: those of the legs, and those named by number."""
+        """What every leg finds in the documents that fit best."""
         inside = within(self._request.scope, documents)
         again = [(name, vector, self._settings.document_candidates) for name, vector, _ in first]
-        found = {
+        return {
             candidate.record_id
             for candidates in self._reader.search_many(again, inside)
             for candidate in candidates
         }
-        if self._settings.context.named_page:
-            numbers = named_pages(self._request.query.text)
-            found.update(named_page_ids(self._reader, self._request.scope, documents, numbers))
-        return found
+
+    def _named(self) -> list[str]:
+        """Pages that the question names, of the documents in scope that fit best and have them."""
+        numbers = named_pages(self._request.query.text)
+        scores = self._documents.scores
+        ids = named_page_ids(self._reader, self._request.scope, tuple(scores), numbers)
+        document_of = {i: page.ref.document_id for i, page in self._reader.pages(ids).items()}
+        best = sorted(set(document_of.values()), key=lambda name: (-scores[name], name))
+        kept = best[: self._settings.top_documents]
+        return [record_id for record_id, name in document_of.items() if name in kept]
 
     # --- scores ---------------------------------------------------------------------------------
     def _legs(self, pool: Sequence[str]) -> Legs:

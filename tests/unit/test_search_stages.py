@@ -334,7 +334,7 @@ def test_a_page_named_by_its_number_comes_first(long, retrieval):
 
 
 @pytest.mark.parametrize("retrieval", [{}, SEES_LITTLE])
-@pytest.mark.parametrize("name", ["acme", "foster"])
+@pytest.mark.parametrize("name", ["acme", "ecolab", "foster"])
 def test_a_page_is_named_in_the_documents_in_scope(long, retrieval, name):
     scope = only(long, name)
     found = search(long, "What is on page 12?", top_k=1, scope=scope, retrieval=retrieval)
