@@ -75,12 +75,15 @@ def _normalised(words: Sequence[str]) -> Counter[str]:
 
 def overlaps(boxes: FloatArray, others: FloatArray) -> npt.NDArray[np.bool_]:
     """(n,) whether a box of `boxes` (n, 4) stands where one of `others` (m, 4) does."""
-    area = _areas(boxes)
-    other_area = _areas(others)
+    # In single precision a box that shares just `_SAME_PLACE` falls on either side by rounding.
+    exact, others_exact = boxes.astype(np.float64), others.astype(np.float64)
+    area, other_area = _areas(exact), _areas(others_exact)
     found = np.zeros(len(boxes), np.bool_)
     for start in range(0, len(boxes), _ROWS_AT_ONCE):
-        some = boxes[start : start + _ROWS_AT_ONCE, None]  # (rows, 1, 4)
-        sides = np.minimum(some[..., 2:], others[:, 2:]) - np.maximum(some[..., :2], others[:, :2])
+        some = exact[start : start + _ROWS_AT_ONCE, None]  # (rows, 1, 4)
+        sides = np.minimum(some[..., 2:], others_exact[:, 2:]) - np.maximum(
+            some[..., :2], others_exact[:, :2]
+        )
         shared = np.prod(np.maximum(sides, 0), axis=2)  # (rows, m)
         smaller = np.minimum(area[start : start + _ROWS_AT_ONCE, None], other_area)
         found[start : start + _ROWS_AT_ONCE] = (
@@ -89,9 +92,10 @@ def overlaps(boxes: FloatArray, others: FloatArray) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _areas(boxes: FloatArray) -> FloatArray:
+def _areas(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     sides = boxes[:, 2:] - boxes[:, :2]
-    return (sides[:, 0] * sides[:, 1]).astype(np.float32)
+    areas: npt.NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return areas
 
 
 def _interleaved(own: PageText, added: PageText) -> PageText:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.ocr.merge import agreement, merged, overlaps
@@ -52,6 +52,22 @@ def test_every_own_word_stays_where_it_was_in_its_order(own, read, reason):
         assert kept == placed(own)
 
 
+def word_at(*box: float, is_ocr: bool) -> PageText:
+    return PageText(
+        ("a",),
+        np.array([box], np.float32),
+        np.zeros(1, np.int32),
+        np.full(1, 10, np.float32),
+        np.zeros(1, np.bool_),
+        np.zeros(1, np.float32) if is_ocr else None,
+    )
+
+
+@example(  # they share 0.3 of a word, which is the limit
+    own=word_at(86, 105, 106, 115, is_ocr=False),
+    read=word_at(81, 99, 101, 109, is_ocr=True),
+    reason="mostly_pixels",
+)
 @given(own=texts(is_ocr=False, least=1), read=texts(is_ocr=True), reason=ADDING)
 def test_added_words_are_those_that_stand_beside_the_own_ones(own, read, reason):
     both = merged(own, read, reason)
