@@ -246,7 +246,12 @@ class Ingestor:
         failed = self._writer.failed_pages(version)
         if len(failed) == document.info.n_pages:
             return self._all_failed(incoming, failed)
-        features, priors = document_view(incoming.source, document.info.title, document.texts)
+        features, priors = document_view(
+            incoming.source,
+            document.info.title,
+            document.texts,
+            has_captions=self._writer.has_captions(version),
+        )
         state = DocumentState.PARTIAL if failed else DocumentState.INDEXED
         self._writer.publish(version, state=state, features=features, priors=priors)
         whole = state is DocumentState.INDEXED

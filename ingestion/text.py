@@ -36,7 +36,7 @@ def lexical_fields(
 
 
 def document_view(
-    source: str, title: str, texts: Mapping[int, PageText]
+    source: str, title: str, texts: Mapping[int, PageText], *, has_captions: bool
 ) -> tuple[Json, dict[int, float]]:
     """What only the whole document shows.
 
@@ -44,11 +44,13 @@ def document_view(
         source: path below the ingest root.
         title: from the file's metadata.
         texts: words by page number.
+        has_captions: whether any page is described.
 
     Returns:
         Features for the document score, and the prior of every page.
     """
     numbers = sorted(texts)
     page_texts = [texts[number].text for number in numbers]
-    features = describe_document(source=source, title=title, page_texts=page_texts)
+    told = describe_document(source=source, title=title, page_texts=page_texts)
+    features = told.model_copy(update={"has_captions": has_captions})
     return features.model_dump(), dict(zip(numbers, figure_hubs(page_texts), strict=True))

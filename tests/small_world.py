@@ -119,7 +119,7 @@ class World:
             ]
             store_batch(writer, version, embedder.embed(name, version.version_id, scanned), [])
             texts = {page.page_number: page.text for page in scanned}
-            features, priors = document_view(f"{name}.pdf", "", texts)
+            features, priors = document_view(f"{name}.pdf", "", texts, has_captions=False)
             writer.publish(version, state=DocumentState.INDEXED, features=features, priors=priors)
         self.reader = self.repository.reader(OWNER, "c")
         self.retriever = self.retriever_with(**retrieval)

@@ -170,6 +170,17 @@ class ManifestReading(Database):
                     found.setdefault(content_hash, []).append(caption)
         return found
 
+    def has_captions(self, version_id: str) -> bool:
+        """Whether anything was written of any page of a version; walks over its pages' words."""
+        written = (
+            select(page_texts.c.page_number)
+            .where(page_texts.c.version_id == version_id)
+            .where(page_texts.c.caption.is_not(None))
+            .limit(1)
+        )
+        with self._reading() as connection:
+            return connection.scalar(written) is not None
+
     def failed_pages(self, version_id: str) -> dict[int, str]:
         """Reason by number of the pages of a version that failed."""
         with self._reading() as connection:

@@ -18,6 +18,7 @@ _MAX_KEPT = 8  # a collection as one reader sees it, each
 class _Known:
     scorer: DocumentScorer
     languages: frozenset[str]
+    has_captions: bool
 
 
 class DocumentScores:
@@ -36,6 +37,10 @@ class DocumentScores:
         """Languages other than English of the documents the reader may see."""
         return self._of(reader).languages
 
+    def has_captions(self, reader: CollectionReader) -> bool:
+        """Whether any document the reader may see has a page that is described."""
+        return self._of(reader).has_captions
+
     def _of(self, reader: CollectionReader) -> _Known:
         features = reader.document_features()
         key = (reader.collection, reader.generation, frozenset(name for name, _ in features))
@@ -46,6 +51,7 @@ class DocumentScores:
             known = _Known(
                 DocumentScorer(documents),
                 frozenset(language for _, each in documents for language in each.languages),
+                any(each.has_captions for _, each in documents),
             )
             with self._lock:
                 if len(self._known) >= _MAX_KEPT:

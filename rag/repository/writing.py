@@ -201,6 +201,10 @@ class CollectionWriter:
         """What was written of pages with these contents, in any version of the document."""
         return self._manifest.captions(version.document_id, content_hashes)
 
+    def has_captions(self, version: StagedVersion) -> bool:
+        """Whether anything was written of any of its pages, also by an interrupted try."""
+        return self._manifest.has_captions(version.version_id)
+
     def failed_pages(self, version: StagedVersion) -> dict[int, str]:
         """Reason by page number."""
         return self._manifest.failed_pages(version.version_id)

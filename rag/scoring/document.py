@@ -40,6 +40,7 @@ class DocumentFeatures(BaseModel):
         name_years: years in the file name.
         period_years: years its head says a period ended in, else the years its head names.
         languages: that its pages have stems in; English has none.
+        has_captions: whether any of its pages is described; True also where nobody looked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +50,7 @@ class DocumentFeatures(BaseModel):
     name_years: tuple[int, ...] = ()
     period_years: tuple[int, ...] = ()
     languages: tuple[str, ...] = ()
+    has_captions: bool = True
 
 
 def name_terms(text: str) -> list[str]:
