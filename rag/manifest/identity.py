@@ -8,6 +8,7 @@ from rag.types import Json
 # Of an encoder whose weights nobody here can read: measured, so the same only within a tolerance.
 _MEASURED = "encoder.fingerprint"
 _ENCODER = "encoder"
+_SCHEMA = "schema"
 _ABOUT_ENCODERS = (_ENCODER, "encoder.model", "dim")
 
 
@@ -30,6 +31,20 @@ def difference(held: Json, asked: Json) -> str:
     if _ENCODER in keys:
         keys = [key for key in keys if key in _ABOUT_ENCODERS]
     return f"holds {_listed(keys, held)}, but the settings ask for {_listed(keys, asked)}"
+
+
+def way_out(held: Json, asked: Json) -> str:
+    """What to do about two that differ."""
+    if _SCHEMA in differing_keys(held, asked):
+        # No setting reads it, and `migrate` reads the old one before it makes a new one.
+        return (
+            "Another version of Octavo made it. Ingest its files again into a new collection "
+            "(--collection) or data folder (--data-dir), or use that version."
+        )
+    return (
+        "Name what it was made with (--encoder, --config), change it with `octavo migrate`, or "
+        "ingest into a new collection."
+    )
 
 
 def _listed(keys: list[str], identity: Json) -> str:

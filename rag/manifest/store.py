@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from rag.errors import BackendError, IndexMismatch, InputError
-from rag.manifest.identity import difference, is_same_identity
+from rag.manifest.identity import difference, is_same_identity, way_out
 from rag.manifest.replacing import ManifestReplacing
 from rag.manifest.rows import (
     DocumentState,
@@ -75,8 +75,7 @@ class Manifest(ManifestReplacing):
             elif not is_same_identity(held, asked):
                 raise IndexMismatch(
                     f"collection {name!r} {difference(held, asked)}",
-                    next_step="Name what it was made with (--encoder, --config), change it with "
-                    "`octavo migrate`, or ingest into a new collection.",
+                    next_step=way_out(held, asked),
                 )
 
     # --- versions -------------------------------------------------------------------------------

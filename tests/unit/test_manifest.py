@@ -18,6 +18,7 @@ from rag.manifest import (
     StagedVersion,
     Unchanged,
     page_record_id,
+    schema,
 )
 from rag.page_text import PageText, VectorWords
 from rag.types import VectorKind
@@ -470,3 +471,35 @@ def test_two_encoders_are_told_apart_by_name_and_the_way_out_is_said(manifest):
         "but the settings ask for dim 2; encoder 'words@2'"
     )
     assert "octavo migrate" in refused.value.next_step
+
+
+def test_what_another_version_made_is_not_sent_to_settings_or_to_migrate(manifest):
+    manifest.ensure_collection("seen", {"encoder": "words@1", "schema": 1})
+    with pytest.raises(IndexMismatch, match="schema 1") as refused:
+        manifest.ensure_collection("seen", {"encoder": "words@1", "schema": 2})
+    assert "--encoder" not in refused.value.next_step
+    assert "octavo migrate" not in refused.value.next_step
+    assert "--data-dir" in refused.value.next_step
+
+
+def test_an_upgrade_that_is_cut_short_leaves_the_old_manifest_and_is_made_up_for(
+    tmp_path, monkeypatch
+):
+    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
+        opened.ensure_collection("default", {"encoder": "words@1", "dim": 384})
+        publish(opened, begin(opened))
+    with sqlite3.connect(tmp_path / "manifest.sqlite3") as old:
+        _drop_third(old)
+        old.execute("UPDATE about SET value = '2' WHERE key = 'schema'")
+    old.close()
+    with monkeypatch.context() as broken:
+        columns = (*schema.ADDED_IN[3], ("pages", "prior"))  # the last one is there already
+        broken.setitem(schema.ADDED_IN, 3, columns)
+        with pytest.raises(BackendError):
+            Manifest.in_folder(tmp_path)
+    with sqlite3.connect(tmp_path / "manifest.sqlite3") as held:
+        assert held.execute("SELECT value FROM about WHERE key = 'schema'").fetchone() == ("2",)
+        assert "ocr" not in {row[1] for row in held.execute("PRAGMA table_info(pages)")}
+    held.close()
+    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
+        assert opened.collections() == ["default"]
