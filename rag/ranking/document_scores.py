@@ -15,40 +15,40 @@ _MAX_KEPT = 8  # a collection as one reader sees it, each
 
 
 @dataclass(frozen=True)
-class _Known:
+class KnownDocuments:
+    """What is known of the documents that a reader may see.
+
+    Attributes:
+        languages: other than English that they are in.
+        has_captions: whether any of them has a page that is described.
+    """
+
     scorer: DocumentScorer
     languages: frozenset[str]
     has_captions: bool
+
+    def scores(self, question: str) -> dict[str, float]:
+        """Document id -> standard deviations from the mean of all of them."""
+        scores = self.scorer.scores(question)
+        return dict(zip(scores, zscore(np.array(list(scores.values()))).tolist(), strict=True))
 
 
 class DocumentScores:
     """Thread-safe."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int, frozenset[str]], _Known] = {}
+        self._known: dict[tuple[str, int, frozenset[str]], KnownDocuments] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, reader: CollectionReader, question: str) -> dict[str, float]:
-        """Document id -> standard deviations from the mean of all documents the reader may see."""
-        scores = self._of(reader).scorer.scores(question)
-        return dict(zip(scores, zscore(np.array(list(scores.values()))).tolist(), strict=True))
-
-    def languages(self, reader: CollectionReader) -> frozenset[str]:
-        """Languages other than English of the documents the reader may see."""
-        return self._of(reader).languages
-
-    def has_captions(self, reader: CollectionReader) -> bool:
-        """Whether any document the reader may see has a page that is described."""
-        return self._of(reader).has_captions
-
-    def _of(self, reader: CollectionReader) -> _Known:
+    def known(self, reader: CollectionReader) -> KnownDocuments:
+        """Kept until a document of the collection appears, changes or goes."""
         features = reader.document_features()
         key = (reader.collection, reader.generation, frozenset(name for name, _ in features))
         with self._lock:
             known = self._known.get(key)
         if known is None:
             documents = [(name, DocumentFeatures.model_validate(found)) for name, found in features]
-            known = _Known(
+            known = KnownDocuments(
                 DocumentScorer(documents),
                 frozenset(language for _, each in documents for language in each.languages),
                 any(each.has_captions for _, each in documents),

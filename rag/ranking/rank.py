@@ -121,11 +121,10 @@ class Ranker:
         with stages.stage("encode"):
             asked = encode(request.query, self._encoder, reader)
         stages.warnings += asked.notices
-        known = _Documents(
-            self.document_scores.languages(reader), self.document_scores.has_captions(reader)
-        )
+        documents = self.document_scores.known(reader)
+        known = _Documents(documents.languages, documents.has_captions)
         if request.mode is Mode.HYBRID:
-            known = replace(known, scores=self.document_scores(reader, text))
+            known = replace(known, scores=documents.scores(text))
             if settings.context.document_vector:
                 by_vector = self.document_vectors(reader, asked.encoded.dense)
                 known = replace(known, vector_scores=by_vector)
@@ -142,7 +141,7 @@ class Ranker:
         with stages.stage("first documents") as counts:
             dense = encode(request.query, self._encoder, reader).encoded.dense
             found = first_documents(
-                self.document_scores(reader, request.query.text),
+                self.document_scores.known(reader).scores(request.query.text),
                 self.document_vectors(reader, dense),
                 documents_in(reader, request.scope),
                 limit=max(settings.context.documents, request.top_k),

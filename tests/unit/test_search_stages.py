@@ -24,7 +24,7 @@ from rag.repository import PageSummary
 from rag.retrieve import Retriever, SearchModels, SearchRequest, SearchResult
 from rag.settings import AnswerSettings, RetrievalSettings
 from rag.testing.fake_chat import FakeChat
-from rag.types import Answer, MultiVector, PageRef, Principal
+from rag.types import Answer, MultiVector, PageField, PageRef, Principal
 from rag.wiring import packed_search
 
 REVENUE = "What was the revenue of Boeing in 2021?"
@@ -394,6 +394,27 @@ def test_parts_a_reranker_and_relevance_leave_documents_documents(mixed):
     )
     assert {document.document_id for document in found.documents} == {"a", "b"}
     assert [hit.score for hit in found.hits] == [each.score for each in found.documents]
+
+
+# --- what no page has ---------------------------------------------------------------------------
+@pytest.mark.parametrize("retrieval", [{}, SEES_LITTLE])
+def test_descriptions_are_not_looked_for_where_no_page_has_one(world, monkeypatch, retrieval):
+    asked_for: set[PageField] = set()
+    ask = world.index.search_many
+
+    def spying(queries, **options):
+        asked_for.update(page_field for page_field, _, _ in queries)
+        return ask(queries, **options)
+
+    monkeypatch.setattr(world.index, "search_many", spying)
+    found = search(world, "dividend tide", retrieval=retrieval)
+    assert len(found.hits) == 5
+    assert asked_for == {
+        PageField.WORDS,
+        PageField.DENSE,
+        PageField.HEADING_WORDS,
+        PageField.HEADINGS,
+    }
 
 
 # --- reranking and relevance --------------------------------------------------------------------
