@@ -173,11 +173,7 @@ class IsolatedReader:
             # Ends the process that hangs on it; no effect where it is done.
             page.task.future.cancel()
         for page in running:
-            if page.scanned is None and page.has_succeeded:
-                self._go_on(page, None)
-            if page.outcome is None and page.scanned is not None:
-                page.outcome = page.scanned.page
-            yield page.outcome or self._too_slow(path, page.number)
+            yield self._given_up(path, page, ocr)
         for number in waiting:
             yield self._too_slow(path, number)
 
@@ -278,6 +274,19 @@ class IsolatedReader:
         else:
             page.scanned = scanned
             page.task = self._ocr_task(worker.read_words, wanted)
+
+    def _given_up(
+        self, path: Path, page: _Page, ocr: DocumentOcr | None
+    ) -> ScannedPage | PageFailure:
+        """What there is of a page when its file is read no further; no step of it is begun."""
+        if page.outcome is None and page.has_succeeded:
+            if page.scanned is None:
+                page.scanned = page.task.future.result()
+            else:
+                self._go_on(page, ocr)
+        if page.outcome is None and page.scanned is not None:
+            page.outcome = page.scanned.page if ocr is None else ocr.cut_short(page.scanned)
+        return page.outcome or self._too_slow(path, page.number)
 
     def _ocr_outcome(self, scanned: worker.Scanned, task: _Task, ocr: DocumentOcr) -> ScannedPage:
         try:

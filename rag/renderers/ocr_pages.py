@@ -61,6 +61,7 @@ class DocumentOcr:
         self._identity = identity
         self._kept_as = kept_as
         self._n_lost = 0
+        self._known: str | None = None  # the engine's identity, once it could be asked
 
     def request(
         self, scanned: worker.Scanned, asked: worker.PageRequest
@@ -77,9 +78,8 @@ class DocumentOcr:
         if chosen is None:
             return _with_notice(page, "ocr_missing", missing_message())
         if self._n_lost >= _MOST_LOST:
-            return _with_notice(
-                page, "ocr_failed", f"OCR was lost on {_MOST_LOST} pages before and not tried here."
-            )
+            message = f"OCR was lost on {_MOST_LOST} pages before and not tried here."
+            return self._given_up(page, "ocr_failed", message)
         request = worker.OcrRequest(
             path=asked.path,
             renderers=(scanned.renderer,),
@@ -90,7 +90,7 @@ class DocumentOcr:
             engine=chosen,
         )
         try:
-            identity = self._identity(request)
+            self._known = identity = self._identity(request)
         except RagError as error:
             return self.failed(scanned, error)
         if self._plan.cache is not None and self._kept_as is not None:
@@ -110,7 +110,7 @@ class DocumentOcr:
     def failed(self, scanned: worker.Scanned, error: RagError) -> ScannedPage:
         if error.code == "render_timeout":
             self._n_lost += 1
-            return _with_notice(
+            return self._given_up(
                 scanned.page,
                 "ocr_timeout",
                 f"OCR took longer than {self._plan.settings.page_timeout_s:g} s and was given up; "
@@ -121,7 +121,25 @@ class DocumentOcr:
             message = "The OCR engine ended the process that ran it."
         else:
             message = f"{error.message}."
-        return _with_notice(scanned.page, "ocr_failed", message)
+        return self._given_up(scanned.page, "ocr_failed", message)
+
+    def cut_short(self, scanned: worker.Scanned) -> ScannedPage:
+        """A page of a file that is read no further."""
+        if scanned.ocr_reason is None:
+            return scanned.page
+        if self._plan.engine is None:
+            return _with_notice(scanned.page, "ocr_missing", missing_message())
+        message = "Other pages of the file took too long, and OCR was not tried here."
+        return self._given_up(scanned.page, "ocr_timeout", message)
+
+    def _given_up(self, page: ScannedPage, code: str, message: str) -> ScannedPage:
+        """With its own words; one that has none counts as looked at by the engine.
+
+        Else the next ingest of the folder would read and encode the whole document again, to lose
+        the same page.
+        """
+        page = _with_notice(page, code, f"{message} Ingest it again with --force to try once more.")
+        return page if len(page.text) else dataclasses.replace(page, ocr=self._known)
 
     def _key(self, page: ScannedPage, identity: str) -> str:
         return page_key(page.content_hash, identity=identity, dpi=self._plan.settings.dpi)

@@ -22,6 +22,7 @@ from rag.page_text import PageText, heading_spans
 from rag.ports import ScannedPage
 from rag.renderers import worker
 from rag.renderers.isolated import IsolatedReader
+from rag.renderers.ocr_pages import DocumentOcr, OcrPlan
 from rag.settings import OcrSettings, RenderSettings
 from rag.testing import PdfPage, PdfText, make_pdf
 from rag.types import RenderedPage
@@ -161,7 +162,9 @@ def test_a_page_that_ocr_loses_keeps_its_own_words_and_says_so(
     path = tmp_path / "own.pdf"
     path.write_bytes(make_pdf([WHEAT, PATENT, WHEAT, PATENT]))
     monkeypatch.setattr(worker, "read_words", read_words)
-    ocr = OcrSettings(mode="always", page_timeout_s=3)
+    # Short where it is waited for; elsewhere a busy machine may take its time to load the engine.
+    timeout_s = 1 if read_words is losing_ocr.never_ends else 60
+    ocr = OcrSettings(mode="always", page_timeout_s=timeout_s)
     with IsolatedReader(RenderSettings(renderer="pypdfium2", workers=1), ocr=ocr) as reader:
         pages = pages_of(reader.scan(path, [1, 2, 3, 4]))
     assert ["wheat" in page.text.words for page in pages] == [True, False, True, False]
@@ -170,6 +173,38 @@ def test_a_page_that_ocr_loses_keeps_its_own_words_and_says_so(
     # A document on which OCR is lost again and again does not hold up the others.
     last = pages[3].notices[0].message
     assert ("not tried" in last) is (read_words is not losing_ocr.fails)
+
+
+def test_a_page_that_ocr_loses_is_tried_again_with_force_alone(ingest, scan, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(worker, "read_words", losing_ocr.fails)
+        document, _ = ingest(str(scan))
+    assert document["no_text_pages"] == [1, 2]
+    (lost,) = [each for each in document["warnings"] if each["code"] == "ocr_failed"]
+    assert "--force" in lost["message"]
+    assert ingest(str(scan))[0]["state"] == "unchanged"
+    assert ingest(str(scan), "--force")[0]["ocr_pages"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("reason", "engine", "codes_of_it", "is_looked_at"),
+    [
+        (None, choose.ChosenEngine("tesseract", ("eng",)), [], False),
+        ("no_text", None, ["ocr_missing"], False),
+        ("no_text", choose.ChosenEngine("tesseract", ("eng",)), ["ocr_timeout"], True),
+    ],
+)
+def test_a_page_of_a_file_that_is_given_up_says_that_ocr_was_not_tried(
+    reason, engine, codes_of_it, is_looked_at
+):
+    page = ScannedPage(3, 612, 792, PageText.empty(), has_ink=True, content_hash="seen")
+    plan = OcrPlan(OcrSettings(), engine, None)
+    document = DocumentOcr(plan, RenderSettings(), lambda _: "tesseract 5", kept_as=None)
+    scanned = worker.Scanned(page, "pypdfium2", reason)
+    document.request(scanned, worker.PageRequest(Path("a.pdf"), ("pypdfium2",)))
+    left = document.cut_short(scanned)
+    assert codes(left) == codes_of_it
+    assert left.ocr == ("tesseract 5" if is_looked_at else None)
 
 
 def test_a_hostile_image_ends_within_its_limits(tmp_path):
