@@ -18,7 +18,7 @@ from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.errors import ConfigError, ModelFailed
 from rag.ports import RerankPage
 from rag.rerankers.local_model import LocalPlan, own_names, plan_of, sigmoid
-from rag.rerankers.page_words import fitting_words, passages
+from rag.rerankers.page_words import best_of_each, fitting_words, passages
 from rag.settings import RerankSettings
 
 # Of the model's room, what a question may take at most; the rest of it is cut.
@@ -63,11 +63,7 @@ class CrossEncoderReranker:
             texts = [read(page) for page in pages]
             pairs = [(asked, text) for of_page in texts for text in of_page]
             found = sigmoid(in_batches(pairs, self._logits, size=self._batch_size))
-        scores, start = [], 0
-        for of_page in texts:
-            scores.append(max(found[start : start + len(of_page)]))
-            start += len(of_page)
-        return scores
+        return best_of_each(texts, found)
 
     def close(self) -> None:
         self._model = None

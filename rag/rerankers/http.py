@@ -12,7 +12,7 @@ from typing import Any
 from rag.errors import ConfigError, ModelFailed
 from rag.model_server import ModelServer, ServerKind
 from rag.ports import RerankPage
-from rag.rerankers.page_words import estimated_costs, passages
+from rag.rerankers.page_words import best_of_each, estimated_costs, passages
 from rag.settings import RerankSettings
 from rag.types import Json
 
@@ -99,11 +99,7 @@ class HttpReranker:
         ]
         if not all(0 <= score <= 1 for score in found):
             self._is_probability = False
-        scores, start = [], 0
-        for of_page in texts:
-            scores.append(max(found[start : start + len(of_page)]))
-            start += len(of_page)
-        return scores
+        return best_of_each(texts, found)
 
     def close(self) -> None:
         self._server.close()

@@ -53,6 +53,17 @@ def passages(
     return [f"{head}\n{texts[place]}" if head else texts[place] for place in kept]
 
 
+def best_of_each(texts: Sequence[Sequence[str]], scores: Sequence[float]) -> list[float]:
+    """What each page is worth.
+
+    Args:
+        texts: of each page, at least one.
+        scores: of all texts, page after page.
+    """
+    ends = list(accumulate(map(len, texts)))
+    return [max(scores[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def windows(word_costs: Sequence[int], *, room: int) -> list[tuple[int, int]]:
     """(start, end) of words: every word in one at least, none above `room` but for a word that is
     longer alone; a quarter of a window is the next one's beginning.
