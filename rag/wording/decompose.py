@@ -13,10 +13,10 @@ from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
 from rag.chat.replies import parsed
-from rag.errors import BackendError
 from rag.ports import ChatMessage, ChatModel
 from rag.scoring.lexical import content_terms, is_content_word
 from rag.types import Notice
+from rag.wording.chat_reading import read_by_chat
 from rag.wording.phrases import Phrase, names, periods, replaced, said_in, subject, tidied
 
 DecomposeMethod = Literal["none", "rules", "chat"]
@@ -49,13 +49,12 @@ def parts(
     notices: tuple[Notice, ...] = ()
     found: tuple[str, ...] | None = None
     if method == "chat":
-        try:
-            found = _by_chat(question, require_chat(chat, "retrieval.wording.decompose"))
-            why = "what the chat model said is no list of its parts"
-        except BackendError as error:
-            why = error.message
-        if found is None:
-            notices = (Notice("decompose_by_rules", f"The question was read by rules: {why}."),)
+        model = require_chat(chat, "retrieval.wording.decompose")
+        found, notices = read_by_chat(
+            lambda: _by_chat(question, model),
+            code="decompose_by_rules",
+            no_use="what the chat model said is no list of its parts",
+        )
     elif method != "rules":
         assert_never(method)
     if found is None:

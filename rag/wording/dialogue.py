@@ -12,10 +12,10 @@ from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
 from rag.chat.replies import parsed
-from rag.errors import BackendError
 from rag.ports import ChatMessage, ChatModel
 from rag.scoring.lexical import content_terms, is_content_word, terms
 from rag.types import Notice
+from rag.wording.chat_reading import read_by_chat
 from rag.wording.phrases import Phrase, names, periods, replaced, said_in, subject, tidied
 
 DialogueMethod = Literal["none", "rules", "chat"]
@@ -50,13 +50,12 @@ def standalone(
     notices: tuple[Notice, ...] = ()
     found: str | None = None
     if method == "chat":
-        try:
-            found = _by_chat(question, turns, require_chat(chat, "retrieval.wording.dialogue"))
-            why = "what the chat model said is not the question in other words"
-        except BackendError as error:
-            why = error.message
-        if found is None:
-            notices = (Notice("dialogue_by_rules", f"The question was read by rules: {why}."),)
+        model = require_chat(chat, "retrieval.wording.dialogue")
+        found, notices = read_by_chat(
+            lambda: _by_chat(question, turns, model),
+            code="dialogue_by_rules",
+            no_use="what the chat model said is not the question in other words",
+        )
     elif method != "rules":
         assert_never(method)
     if found is None:
