@@ -79,7 +79,7 @@ def describe_engine(chosen: ChosenEngine) -> str:
     """Its version and what it can read, for people."""
     if chosen.name == "rapidocr":
         return f"{rapid.describe()}; reads {', '.join(chosen.languages)} and others"
-    known = ", ".join(tesseract.installed_languages())
+    known = ", ".join(tesseract.installed_languages(chosen.languages))
     return f"{tesseract.describe()}; languages here: {known}; reads {', '.join(chosen.languages)}"
 
 
@@ -88,13 +88,10 @@ def how_to_get_one() -> str:
     return f"{HOW_TO_GET['tesseract']} Or {HOW_TO_GET['rapidocr']}"
 
 
-def languages_of(name: str) -> list[str]:
-    """What an engine can read here, as Tesseract names languages; sorted."""
-    return sorted(rapid.LANGUAGES) if name == "rapidocr" else tesseract.installed_languages()
-
-
 def _require_languages(name: str, languages: Sequence[str]) -> None:
-    known = languages_of(name)
+    known = (
+        sorted(rapid.LANGUAGES) if name == "rapidocr" else tesseract.installed_languages(languages)
+    )
     missing = [language for language in languages if language not in known]
     if not missing:
         return

@@ -68,9 +68,9 @@ def data_folder(languages: Sequence[str] = ()) -> Path | None:
     return found[0] if found else None
 
 
-def installed_languages() -> list[str]:
-    """Sorted; of the folder that would be used."""
-    folder = data_folder()
+def installed_languages(wanted: Sequence[str] = ()) -> list[str]:
+    """Sorted; of the folder that would be used to read the wanted ones."""
+    folder = data_folder(wanted)
     return [] if folder is None else _languages_in(folder)
 
 

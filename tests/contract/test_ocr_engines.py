@@ -13,7 +13,7 @@ from scans import pictures, scanned_pdf
 from rag.errors import BackendError, ConfigError
 from rag.geometry import as_boxes
 from rag.ocr import choose, rapid, tesseract
-from rag.ocr.choose import ChosenEngine, choose_engine, load_engine
+from rag.ocr.choose import ChosenEngine, choose_engine, describe_engine, load_engine
 from rag.ocr.tesseract import type_size
 from rag.page_text import PageText, heading_spans
 from rag.ports import OcrEngine
@@ -167,6 +167,10 @@ def test_data_is_taken_from_the_folder_that_has_all_languages(tmp_path, monkeypa
     assert tesseract.data_folder(("eng",)) == tmp_path / "a"
     assert tesseract.data_folder(("eng", "heb")) == tmp_path / "b"
     assert tesseract.data_folder(("script/Latin",)) == tmp_path / "b"
+    monkeypatch.setattr(tesseract, "has_library", lambda: True)
+    both = choose_engine("tesseract", ("eng", "heb"))
+    assert both == ChosenEngine("tesseract", ("eng", "heb"))
+    assert "languages here: eng, heb, script/Latin" in describe_engine(both)
 
 
 def test_rapidocr_refuses_scripts_it_has_no_model_for(monkeypatch):
@@ -188,7 +192,7 @@ def test_without_an_engine_auto_finds_none_and_a_name_says_how_to_get_it(monkeyp
 
 def test_tesseract_comes_before_rapidocr(monkeypatch):
     monkeypatch.setattr(choose, "is_installed", lambda _: True)
-    monkeypatch.setattr(tesseract, "installed_languages", lambda: ["eng"])
+    monkeypatch.setattr(tesseract, "installed_languages", lambda *_: ["eng"])
     assert choose_engine("auto", ("eng",)) == ChosenEngine("tesseract", ("eng",))
     monkeypatch.setattr(choose, "is_installed", lambda name: name == "rapidocr")
     assert choose_engine("auto", ("eng",)) == ChosenEngine("rapidocr", ("eng",))
