@@ -26,7 +26,7 @@ from rag.apps.ownership import (
 from rag.apps.query_image import image_as_base64
 from rag.apps.requests import answer_request, request_params
 from rag.apps.service import Service
-from rag.settings import Settings
+from rag.settings import Settings, changed_retrieval
 from rag.types import Json, Principal
 from rag.wiring import Engine
 
@@ -90,11 +90,14 @@ class Connection:
 
         Raises:
             InputError: `bad_image`, a file that cannot be read or is too large.
+            ConfigError: `retrieval` among the options is no settings.
         """
-        limit = self._settings.retrieval.top_k if top_k is None else top_k
+        if top_k is None:
+            changes = options.get("retrieval") or {}
+            top_k = changed_retrieval(self._settings.retrieval, changes).top_k
         if image is not None:
             options["image"] = image_as_base64(image)
-        return self._call("search", query=query, collection=collection, top_k=limit, **options)
+        return self._call("search", query=query, collection=collection, top_k=top_k, **options)
 
     def ask(self, question: str, *, collection: str = "default", **options: Any) -> Json:
         """An answer, as `octavo ask --json` prints it; options as its flags."""

@@ -472,6 +472,8 @@ def _documents(found: SearchResult, pages: Mapping[str, PageSummary], granularit
                 ],
             }
             for rank, document in enumerate(found.documents, start=1)
+            # As with hits: one that went away meanwhile is not named.
+            if document.pages[0][0] in pages
         ]
     }
 

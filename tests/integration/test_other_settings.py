@@ -152,6 +152,7 @@ def test_an_owner_searches_as_the_asking_process_was_told(tmp_path):
     with Connection(told(tmp_path), command="owner").open() as owner:
         owner.ingest([source])
         plain = owner.search("lighthouse")
+        assert len(owner.search("lighthouse", retrieval={"top_k": 1})["hits"]) == 1
         process = subprocess.run(
             [
                 *(OCTAVO, "search", "lighthouse", "--data-dir", tmp_path / "data", "--json"),

@@ -21,6 +21,7 @@ from rag.ports import ChatReply
 from rag.ranking.rerank import Reranked, page_reader, rerank
 from rag.repository import CollectionReader
 from rag.rerankers.choose import Rerankers
+from rag.retrieve import SearchResult
 from rag.settings import RerankSettings, load_settings
 from rag.testing import PdfPage, PdfText, make_pdf
 from rag.testing.fake_chat import Asked, FakeChat
@@ -150,6 +151,24 @@ def test_a_process_has_so_many_rerankers_and_no_more():
         rerankers.of(RerankSettings(method="http", url=url, model="9"))
     assert caught.value.code == "too_many_rerankers"
     rerankers.close()
+
+
+def test_a_document_that_goes_away_during_a_search_is_not_named(engine, monkeypatch):
+    service = Service(engine, Principal.owner())
+    [letters] = service.list_documents(collection="c")["documents"]
+    retriever = engine.retriever("c")
+    search = retriever.search
+    found: list[SearchResult] = []
+
+    def gone_afterwards(reader, request):
+        found.append(search(reader, request))
+        monkeypatch.setattr(CollectionReader, "pages", lambda *_: {})
+        return found[0]
+
+    monkeypatch.setattr(retriever, "search", gone_afterwards)
+    shown = service.search(collection="c", top_k=5, query="gamma", granularity="document")
+    assert [document.document_id for document in found[0].documents] == [letters["document_id"]]
+    assert (shown["hits"], shown["documents"]) == ([], [])
 
 
 # --- doctor -------------------------------------------------------------------------------------
