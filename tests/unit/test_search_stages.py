@@ -371,6 +371,10 @@ def test_documents_outside_the_scope_or_of_others_are_not_found(world):
     found = search(world, "dividend tide", by_document=True, scope=only(world, "south"))
     assert [document.document_id for document in found.documents] == ["south"]
     assert {places(found)[0][0]} == {"south"}
+    pages = world.reader.scope(pages=(2, 3))
+    found = search(world, "tide power revenue", by_document=True, scope=pages)
+    assert {hit.ref.page_number for hit in found.hits} <= {2, 3}
+    assert {document.document_id for document in found.documents} == {"north", "south"}
     stranger = world.repository.reader(Principal("bob"), "c")
     assert stranger.sees_something
     found = search(world, "dividend secret", by_document=True, reader=stranger)
@@ -387,13 +391,26 @@ def test_as_many_documents_come_as_are_asked_for(long):
 
 
 def test_parts_a_reranker_and_relevance_leave_documents_documents(mixed):
-    options = {"wording": {"decompose": "rules"}, "rerank": READ_AGAIN, "select": UP_TO_K}
-    options["select"] = {**UP_TO_K, "threshold": 0.1}
+    relevant = {"rerank": READ_AGAIN, "select": {**UP_TO_K, "threshold": 0.1}}
+    options = {"wording": {"decompose": "rules"}, **relevant}
     found = search(
         mixed, TWO.replace("?", " ?"), by_document=True, top_k=2, retrieval=options, reranker=Sure()
     )
     assert {document.document_id for document in found.documents} == {"a", "b"}
     assert [hit.score for hit in found.hits] == [each.score for each in found.documents]
+
+
+def test_two_relevant_pages_of_one_document_take_no_place_of_another(world):
+    options = {"rerank": READ_AGAIN, "select": {**UP_TO_K, "threshold": 0.1}}
+    found = search(
+        world,
+        "turbine power harbour staff safety",
+        by_document=True,
+        top_k=2,
+        retrieval=options,
+        reranker=Sure(),
+    )
+    assert [document.document_id for document in found.documents] == ["south", "north"]
 
 
 # --- what no page has ---------------------------------------------------------------------------
