@@ -150,11 +150,11 @@ def test_eight_legs_over_3000_pages_fuse_in_milliseconds() -> None:
     rng = np.random.default_rng(0)
     legs = {str(leg): rng.standard_normal(3000) for leg in range(8)}
     weights = dict.fromkeys(legs, 1.0)
-    best_ms = np.inf  # the best of several: other programs share the cores
+    best_ms = np.inf  # processor time, the best of several: other programs share the cores
     for _ in range(10):
-        start = time.perf_counter()
+        start = time.process_time()
         weighted_zscore_sum(legs, weights)
-        best_ms = min(best_ms, (time.perf_counter() - start) * 1e3)
+        best_ms = min(best_ms, (time.process_time() - start) * 1e3)
     assert best_ms < 5
 
 

@@ -116,10 +116,10 @@ def test_no_method_leaves_everything_whole() -> None:
 
 @pytest.mark.parametrize("piece", ["a ", "and ", "1+", "? ", "Ab and ", "1) a ", "for Ab, "])
 def test_a_long_text_is_read_in_time(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     parts(f"Compare {piece * 100_000}", "rules")
     parts(f"Compare {piece * 10_000}"[:MAX_QUESTION_CHARS], "rules")
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 @pytest.mark.devset

@@ -16,6 +16,7 @@ from rag.ranking.context import (
     page_evidence,
     with_context,
 )
+from rag.ranking.document_scores import DocumentScores
 from rag.ranking.document_vectors import DocumentVectors
 from rag.ranking.documents import best_documents, documents_in, first_documents, inside
 from rag.ranking.fuse import fused
@@ -164,6 +165,31 @@ def world(tmp_path) -> World:
             "mixed": [["apple", "bolt"], ["nail", "pear"]],
         },
     )
+
+
+class Features:
+    """What `DocumentScores` asks of a reader."""
+
+    collection, generation = "c", 1
+
+    def __init__(self, *features):
+        self.features = [(f"d{number}", each) for number, each in enumerate(features)]
+
+    def document_features(self):
+        return self.features
+
+
+@pytest.mark.parametrize(
+    ("features", "described"),
+    [
+        ([], False),
+        ([{"has_captions": False}], False),
+        ([{"has_captions": False}, {"has_captions": True}], True),
+        ([{"has_captions": False}, {}], True),  # a document from before this was told
+    ],
+)
+def test_pages_may_be_described_as_long_as_one_document_does_not_deny_it(features, described):
+    assert DocumentScores().known(Features(*features)).has_captions is described
 
 
 def test_documents_are_near_a_question_by_the_mean_of_their_pages(world):

@@ -134,13 +134,13 @@ def test_an_answer_that_is_not_one_score_a_document_is_refused_by_name(body, nam
 
 
 def test_a_server_that_hangs_is_given_up_after_the_time_it_has():
-    with serving(scripted(Reply({}, after_s=1.0))) as served:
+    with serving(scripted(Reply({}, after_s=20.0))) as served:
         reranker = connected(served.url, timeout_s=0.1)
         reranker._server._retry_s = 0.0
         started = time.monotonic()
         with pytest.raises(ModelFailed) as caught:
             reranker.scores("cash", PAGES)
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 10  # however busy the machine is
         reranker.close()
     assert caught.value.code == "reranker_timeout"
     assert "retrieval.rerank.timeout_s" in caught.value.next_step
