@@ -1,7 +1,9 @@
 """Words that OCR read, kept so that no page is read twice; losing any costs a reading, no more.
 
-An entry belongs to a page as it looks and to the file it was met in: it is found for an equal page
-of any file, and goes with the file. Written by one process, which owns the data folder.
+An entry belongs to a page as it looks and to the file it was met in, and goes with the file. A page
+of another file is given its words only where the pixels that were read are the same: pages that
+look alike when small may say different things, and their files may belong to different people.
+Written by one process, which owns the data folder.
 """
 
 from __future__ import annotations
@@ -33,26 +35,30 @@ class OcrCache:
         self._n_bytes: int | None = None  # counted when first needed
 
     def get(self, key: str, kept_as: str) -> PageText | None:
-        """What was read of a page; None where it was not, or where it is damaged.
+        """What was read of a page of this file; None where it was not, or where it is damaged.
 
         Args:
             key: of the page, from `page_key`.
             kept_as: SHA-256 of the file the page is in.
         """
-        own = self._path(key, kept_as)
-        for path in [own, *own.parent.glob(f"{key}-*")]:
-            found = _read(path)
-            if found is not None:
-                if path != own:
-                    self.put(key, kept_as, found)
-                return found
-        return None
+        found = map(_read, self._paths(f"{key}-*-{kept_as}"))
+        return next((text for text in found if text is not None), None)
 
-    def put(self, key: str, kept_as: str, text: PageText) -> None:
+    def of_others(self, key: str) -> dict[str, PageText]:
+        """What was read of pages like it in any file, by the digest of the pixels read."""
+        found: dict[str, PageText] = {}
+        for path in self._paths(f"{key}-*"):
+            digest = path.name.split("-")[1]
+            # A page that is in a thousand files is held once for each.
+            if digest not in found and (text := _read(path)) is not None:
+                found[digest] = text
+        return found
+
+    def put(self, key: str, digest: str, kept_as: str, text: PageText) -> None:
         if not self._most_bytes:
             return
         blob = text.to_bytes()
-        path = self._path(key, kept_as)
+        path = self._folder / key[:2] / f"{key}-{digest}-{kept_as}"
         # A cache that cannot be written makes pages slow, not wrong.
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,8 +72,8 @@ class OcrCache:
                 raise
             self._count(len(blob))
 
-    def _path(self, key: str, kept_as: str) -> Path:
-        return self._folder / key[:2] / f"{key}-{kept_as}"
+    def _paths(self, pattern: str) -> Iterator[Path]:
+        return (self._folder / pattern[:2]).glob(pattern)
 
     def _count(self, n_bytes: int) -> None:
         """Note a new entry, and drop those longest unused past the bound."""

@@ -25,7 +25,6 @@ import pebble
 from rag.errors import BackendError, DocumentError, RagError
 from rag.ocr.cache import OcrCache
 from rag.ocr.choose import ChosenEngine, choose_engine
-from rag.page_text import PageText
 from rag.ports import PdfInfo, ScannedPage
 from rag.processes import CleanSpawnContext
 from rag.renderers import worker
@@ -297,7 +296,7 @@ class IsolatedReader:
             if error.code != "ocr_failed":
                 raise
             return ocr.failed(scanned, error)
-        assert isinstance(read, PageText)
+        assert isinstance(read, worker.ReadPixels)
         assert isinstance(task.request, worker.OcrRequest)
         return ocr.finished(scanned, read, task.request)
 

@@ -62,6 +62,8 @@ class DocumentOcr:
         self._kept_as = kept_as
         self._n_lost = 0
         self._known: str | None = None  # the engine's identity, once it could be asked
+        # Of pages on their way, by number: what was read of pages of other files that look like it.
+        self._like: dict[int, dict[str, PageText]] = {}
 
     def request(
         self, scanned: worker.Scanned, asked: worker.PageRequest
@@ -93,19 +95,25 @@ class DocumentOcr:
             self._known = identity = self._identity(request)
         except RagError as error:
             return self.failed(scanned, error)
-        if self._plan.cache is not None and self._kept_as is not None:
-            read = self._plan.cache.get(self._key(page, identity), self._kept_as)
-            if read is not None:
-                return _merged(scanned, read, identity)
-        return request
+        if self._plan.cache is None or self._kept_as is None:
+            return request
+        key = self._key(page, identity)
+        read = self._plan.cache.get(key, self._kept_as)
+        if read is not None:
+            return _merged(scanned, read, identity)
+        like = self._like[page.page_number] = self._plan.cache.of_others(key)
+        return dataclasses.replace(request, known=frozenset(like))
 
     def finished(
-        self, scanned: worker.Scanned, read: PageText, request: worker.OcrRequest
+        self, scanned: worker.Scanned, read: worker.ReadPixels, request: worker.OcrRequest
     ) -> ScannedPage:
         identity = self._identity(request)
+        like = self._like.pop(request.page_number, {})
+        text = like[read.digest] if read.text is None else read.text
         if self._plan.cache is not None and self._kept_as is not None:
-            self._plan.cache.put(self._key(scanned.page, identity), self._kept_as, read)
-        return _merged(scanned, read, identity)
+            key = self._key(scanned.page, identity)
+            self._plan.cache.put(key, read.digest, self._kept_as, text)
+        return _merged(scanned, text, identity)
 
     def failed(self, scanned: worker.Scanned, error: RagError) -> ScannedPage:
         if error.code == "render_timeout":

@@ -70,9 +70,22 @@ class PageRequest(ReadRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class OcrRequest(PageRequest):
-    """A page to read words from the pixels of, at `dpi`."""
+    """A page to read words from the pixels of, at `dpi`.
+
+    Attributes:
+        known: digests of pixels that were read before.
+    """
 
     engine: ChosenEngine
+    known: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ReadPixels:
+    """What was read of a page's pixels; `text` is None where their `digest` was known."""
+
+    digest: str
+    text: PageText | None
 
 
 @dataclass(frozen=True)
@@ -244,7 +257,7 @@ def ocr_identity(request: OcrRequest) -> str:
         return _engine(request.engine).identity
 
 
-def read_words(request: OcrRequest) -> PageText:
+def read_words(request: OcrRequest) -> ReadPixels:
     """Words that people see, read from the pixels of a page.
 
     Raises:
@@ -252,6 +265,9 @@ def read_words(request: OcrRequest) -> PageText:
         DocumentError: as render_page.
     """
     image = render_page(request)
+    digest = pixel_digest(image)
+    if digest in request.known:
+        return ReadPixels(digest, None)
     try:
         with _silence():
             read = _engine(request.engine).read(image)
@@ -259,7 +275,14 @@ def read_words(request: OcrRequest) -> PageText:
         raise BackendError("OCR takes more memory than it may have", code="ocr_failed") from error
     # An engine reads what is a shade off its ground; people do not.
     shown, _ = split_hidden(read, image, width_pt=image.width_pt, height_pt=image.height_pt)
-    return shown
+    return ReadPixels(digest, shown)
+
+
+def pixel_digest(page: RenderedPage) -> str:
+    """SHA-256 over all that the words read of a page hang on."""
+    digest = hashlib.sha256(f"{page.width_pt!r} {page.height_pt!r} {page.image.size}".encode())
+    digest.update(page.image.tobytes())
+    return digest.hexdigest()
 
 
 @functools.cache

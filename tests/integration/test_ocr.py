@@ -131,7 +131,8 @@ def test_words_that_an_engine_reads_where_nobody_sees_any_are_left_out(tmp_path,
     monkeypatch.setattr(worker, "_engine", lambda _: Seer())
     engine = choose.ChosenEngine("tesseract", ("eng",))
     read = worker.read_words(worker.OcrRequest(path=path, renderers=("pypdfium2",), engine=engine))
-    assert read.words == ("Wheat",)
+    assert read.text is not None
+    assert read.text.words == ("Wheat",)
 
 
 @pytest.mark.parametrize(("mode", "is_read"), [("off", False), ("auto", False), ("always", True)])
@@ -246,11 +247,34 @@ def test_a_page_is_read_once_for_all_files_it_is_in(scan, tmp_path, monkeypatch)
             return pages_of(reader.scan(scan, [1, 2], kept_as=str(times) * 64))
 
     first = read(1)
-    monkeypatch.setattr(worker, "read_words", losing_ocr.fails)
+    monkeypatch.setattr(worker, "read_words", losing_ocr.knows_pixels)
     again = read(2)
     assert [page.text.words for page in again] == [page.text.words for page in first]
     assert [page.content_hash for page in again] == [page.content_hash for page in first]
     assert [page.ocr for page in again] == [page.ocr for page in first]
+
+
+def test_a_page_that_only_looks_like_anothers_small_is_read_by_its_own_pixels(tmp_path):
+    first, second = tmp_path / "first.pdf", tmp_path / "second.pdf"
+    for path, words in ((first, "Wheat Harvest"), (second, "Barley at home")):
+        path.write_bytes(scanned_pdf([f"# {words}"]))
+    cache = OcrCache(tmp_path / FOLDER, 100_000)
+    plan = OcrPlan(OcrSettings(), choose.choose_engine("auto", ("eng",)), cache)
+    page = ScannedPage(1, 612, 792, PageText.empty(), has_ink=True, content_hash="the same")
+    words = []
+    for number, path in enumerate((first, second, first)):
+        document = DocumentOcr(
+            plan, RenderSettings(), lambda _: "engine 1", kept_as=str(number) * 64
+        )
+        scanned = worker.Scanned(page, "pypdfium2", "no_text")
+        request = document.request(scanned, worker.PageRequest(path, ("pypdfium2",)))
+        assert isinstance(request, worker.OcrRequest)
+        assert len(request.known) == number
+        read = worker.read_words(request)
+        assert (read.text is None) is (number == 2)
+        words.append(document.finished(scanned, read, request).text.words)
+    assert "Barley" in words[1]
+    assert words[2] == words[0] != words[1]
 
 
 # --- the command line ---------------------------------------------------------------------------
