@@ -90,6 +90,18 @@ class PageText:
         starts = np.flatnonzero(np.diff(self.lines, prepend=self.lines[0] - 1)).tolist()
         return list(zip(starts, [*starts[1:], len(self.words)], strict=True))
 
+    def chosen(self, kept: npt.NDArray[np.bool_]) -> PageText:
+        """The words where `kept` (n_words,) holds, in their order."""
+        places = np.flatnonzero(kept)
+        return PageText(
+            tuple(self.words[place] for place in places),
+            self.boxes[places],
+            self.lines[places],
+            self.sizes_pt[places],
+            self.bold[places],
+            None if self.confidences is None else self.confidences[places],
+        )
+
     def span_text(self, start: int, end: int) -> str:
         return " ".join(self.words[start:end])
 

@@ -45,7 +45,7 @@ def merged(own: PageText, read: PageText, reason: str) -> PageText:
         return read if len(read) else own
     if reason in _IN_DOUBT:
         return read if _is_better(read, own) else own
-    added = _chosen(read, ~overlaps(read.boxes, own.boxes))
+    added = read.chosen(~overlaps(read.boxes, own.boxes))
     return _interleaved(own, added) if len(added) else own
 
 
@@ -140,16 +140,3 @@ def _top_first(first: list[_Line], second: list[_Line]) -> list[_Line]:
 def _middle(line: _Line) -> float:
     text, start, end = line
     return float(text.boxes[start:end, [1, 3]].mean())
-
-
-def _chosen(text: PageText, kept: npt.NDArray[np.bool_]) -> PageText:
-    places = np.flatnonzero(kept)
-    assert text.confidences is not None or not len(text)
-    return PageText(
-        tuple(text.words[place] for place in places),
-        text.boxes[places],
-        text.lines[places],
-        text.sizes_pt[places],
-        text.bold[places],
-        None if text.confidences is None else text.confidences[places],
-    )

@@ -54,20 +54,7 @@ def split_hidden(
     )
     if not hidden.any():
         return text, PageText.empty()
-    return chosen_words(text, ~hidden), chosen_words(text, hidden)
-
-
-def chosen_words(text: PageText, kept: _BoolArray) -> PageText:
-    """The words where `kept` (n_words,) holds, in their order."""
-    places = np.flatnonzero(kept)
-    return PageText(
-        tuple(text.words[place] for place in places),
-        text.boxes[places],
-        text.lines[places],
-        text.sizes_pt[places],
-        text.bold[places],
-        None if text.confidences is None else text.confidences[places],
-    )
+    return text.chosen(~hidden), text.chosen(hidden)
 
 
 def _is_off_page(text: PageText, width_pt: float, height_pt: float) -> _BoolArray:
