@@ -87,18 +87,16 @@ _ROWS_BETWEEN = 0.45
 _LEAST_TILES = 6
 
 
-def needs_ocr(text: PageText, small: RenderedPage, hidden: PageText | None = None) -> str | None:
+def needs_ocr(text: PageText, small: RenderedPage) -> str | None:
     """Why a page's words want reading from its pixels; None where they do as they are.
 
     Args:
-        text: the words that people see.
+        text: the words that people see; those that nobody sees say nothing of it.
         small: the page at about 40 dpi.
-        hidden: the words that nobody sees; they are no reason to read, and none against it.
 
     Returns:
         `no_text`, `unmapped_glyphs`, `looks_wrong`, `mostly_pixels`, or None.
     """
-    del hidden  # what nobody sees says nothing about what is seen
     if not _shows_anything(small):
         return None
     if not len(text):

@@ -92,11 +92,6 @@ def test_a_page_with_ink_and_no_words_wants_reading_and_one_without_ink_does_not
     assert needs_ocr(PageText.empty(), blank) is None
 
 
-def test_hidden_words_are_no_words_of_the_page():
-    hidden, printed = sheet(ENGLISH.split())
-    assert needs_ocr(PageText.empty(), printed, hidden) == "no_text"
-
-
 @pytest.mark.parametrize("char", ["\ufffd", "\uf041", "\U000f0041"])
 def test_characters_that_stand_for_nothing_want_reading(char):
     assert needs_ocr(*reworded(lambda word: char * len(word))) == "unmapped_glyphs"
