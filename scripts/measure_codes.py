@@ -19,22 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dataset_pages import encoded_pages
 
-from eval.datasets import PageKey, load_dataset
+from eval.datasets import load_dataset
 from eval.measures import mean, measure_queries
 from eval.runs import Hit
-from ingestion.render import open_document, read_pages
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.geometry import FloatArray
-from rag.ports import PageInput
-from rag.renderers.isolated import IsolatedReader
 from rag.scoring.bebr import BitCodes, Rotation, residual_codes, scaled
 from rag.scoring.coded_pages import CodedPages
 from rag.scoring.maxsim import maxsim_many
 from rag.scoring.packed import IntArray, PackedRows, Storage, maxsim_packed
-from rag.settings import RenderSettings
-from rag.types import PageRef
 
 _BITS = (1, 2, 3, 4, 6, 8)
 _TIMED = 12
@@ -49,7 +45,8 @@ def main() -> None:
     chosen = parser.parse_args()
     dataset = load_dataset(chosen.dataset)
     encoder = WordsEncoder(MiniLm.load(None, threads=2))
-    pages = _encoded(encoder, chosen.dataset / "docs", dataset.documents)
+    encoded = encoded_pages(encoder, chosen.dataset / "docs", dataset.documents)
+    pages = {key: page.patches.vectors for key, page in encoded.items()}
     if chosen.pages is not None:
         pages = dict(list(pages.items())[:: max(1, len(pages) // chosen.pages)])
     keys, vectors = list(pages), list(pages.values())
@@ -165,30 +162,6 @@ def _unit(pages: list[BitCodes], rows: list[FloatArray]) -> list[BitCodes]:
 
 def _best(scores: FloatArray, n: int) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:n]
-
-
-def _encoded(
-    encoder: WordsEncoder, folder: Path, documents: tuple[str, ...]
-) -> dict[PageKey, FloatArray]:
-    """Vectors of all pages with words, in the order of documents and pages."""
-    found: dict[PageKey, FloatArray] = {}
-    settings = RenderSettings()
-    reader = IsolatedReader(settings)
-    try:
-        for name in documents:
-            path = folder / name
-            info = open_document(reader, path, max_pages=settings.max_pages)
-            for batch in read_pages(reader, path, range(1, info.n_pages + 1), batch_pages=16):
-                inputs = [
-                    PageInput(PageRef(name, page.page_number), 0, 0, page.text)
-                    for page in batch.read
-                ]
-                for given, page in zip(inputs, encoder.encode_pages(inputs), strict=True):
-                    if len(page.patches):
-                        found[PageKey(name, given.ref.page_number)] = page.patches.vectors
-    finally:
-        reader.close()
-    return found
 
 
 if __name__ == "__main__":

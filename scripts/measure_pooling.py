@@ -15,21 +15,19 @@ import time
 from pathlib import Path
 
 import numpy as np
+from dataset_pages import encoded_pages
 
 from eval.datasets import PageKey, load_dataset
 from eval.measures import mean, measure_queries
 from eval.runs import Hit
-from ingestion.render import open_document, read_pages
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.geometry import FloatArray
 from rag.page_text import VectorWords
-from rag.ports import EncodedPage, PageInput
-from rag.renderers.isolated import IsolatedReader
+from rag.ports import EncodedPage
 from rag.scoring.maxsim import maxsim_many
 from rag.scoring.pool import Pooled, page_pooling
-from rag.settings import PoolingSettings, RenderSettings
-from rag.types import PageRef
+from rag.settings import PoolingSettings
 
 _CHOICES = {
     "none": PoolingSettings(),
@@ -50,7 +48,7 @@ def main() -> None:
     chosen = parser.parse_args()
     dataset = load_dataset(chosen.dataset)
     encoder = WordsEncoder(MiniLm.load(None, threads=2))
-    pages = _encoded(encoder, chosen.dataset / "docs", dataset.documents)
+    pages = encoded_pages(encoder, chosen.dataset / "docs", dataset.documents)
     if chosen.pages is not None:
         step = max(1, len(pages) // chosen.pages)
         pages = dict(list(pages.items())[::step])
@@ -84,30 +82,6 @@ def main() -> None:
             f"{name} | {np.median(times):.1f}, {np.quantile(times, 0.95):.1f}, {max(times):.1f} | "
             f"{left:.3f} | {np.mean(n_bytes):.0f} | {ndcg:.3f} | {kept:.3f}"
         )
-
-
-def _encoded(
-    encoder: WordsEncoder, folder: Path, documents: tuple[str, ...]
-) -> dict[PageKey, EncodedPage]:
-    """All pages with words, in the order of documents and pages."""
-    found: dict[PageKey, EncodedPage] = {}
-    settings = RenderSettings()
-    reader = IsolatedReader(settings)
-    try:
-        for name in documents:
-            path = folder / name
-            info = open_document(reader, path, max_pages=settings.max_pages)
-            for batch in read_pages(reader, path, range(1, info.n_pages + 1), batch_pages=16):
-                inputs = [
-                    PageInput(PageRef(name, page.page_number), 0, 0, page.text)
-                    for page in batch.read
-                ]
-                for given, page in zip(inputs, encoder.encode_pages(inputs), strict=True):
-                    if len(page.patches):
-                        found[PageKey(name, given.ref.page_number)] = page
-    finally:
-        reader.close()
-    return found
 
 
 def _ranked(keys: list[PageKey], pages: list[FloatArray], query: FloatArray) -> list[PageKey]:
