@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -125,18 +125,23 @@ class ModelServer:
         self._slots = threading.BoundedSemaphore(requests)
         self._threads = ThreadPoolExecutor(requests, thread_name_prefix="octavo-remote")
         self._closed = threading.Event()
+        self._counting = threading.Lock()
+        self._n_under_way = 0
         self._calls: set[threading.Event] = set()  # of post_all, each set once nobody waits for it
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
     def close(self) -> None:
-        """Requests under way are given up."""
-        self._closed.set()
+        """Requests that wait are given up; those under way end, and are tried no more."""
+        with self._counting:
+            self._closed.set()
+            is_idle = not self._n_under_way
         for give_up in list(self._calls):
             give_up.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        if is_idle:
+            self._client.close()
 
     # --- asking ---------------------------------------------------------------------------------
     def get(self, path: str, *, retry_s: float | None = None) -> Json:
@@ -170,9 +175,13 @@ class ModelServer:
             return self._ask("POST", path, body(), None, give_up)
 
         self._calls.add(give_up)
-        futures: list[Future[Json]] = [self._threads.submit(ask, body) for body in bodies]
+        futures: list[Future[Json]] = []
         try:
+            with self._translated():
+                futures.extend(self._threads.submit(ask, body) for body in bodies)
             return [future.result() for future in futures]
+        except CancelledError as error:  # closed by another thread before its turn came
+            raise self._unreachable("the connection was closed") from error
         finally:
             give_up.set()
             self._calls.discard(give_up)
@@ -205,7 +214,7 @@ class ModelServer:
 
     def _try(self, method: str, path: str, content: bytes | None) -> Json:
         headers = None if content is None else {"Content-Type": "application/json"}
-        with self._slots, self._translated():
+        with self._slots, self._translated(), self._under_way():
             end = time.monotonic() + self._timeout_s
             with self._client.stream(
                 method, self._base + path, content=content, headers=headers
@@ -213,6 +222,26 @@ class ModelServer:
                 if response.status_code != httpx.codes.OK:
                     raise self._refusal(response, end)
                 return self._json(self._read(response, self._max_answer_bytes, end))
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """The last one closes the connections, if nobody may ask any more.
+
+        Closed before, a socket does not wake the thread that reads from it, and that thread would
+        read from whatever has the same number next.
+        """
+        with self._counting:
+            if self._closed.is_set():
+                raise self._unreachable("the connection was closed")
+            self._n_under_way += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._n_under_way -= 1
+                is_last = self._closed.is_set() and not self._n_under_way
+            if is_last:
+                self._client.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

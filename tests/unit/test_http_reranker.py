@@ -1,7 +1,9 @@
 """The reranker behind a server, over a real socket, with servers that answer as they like."""
 
 import math
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pydantic import SecretStr
@@ -144,6 +146,28 @@ def test_a_server_that_hangs_is_given_up_after_the_time_it_has():
         reranker.close()
     assert caught.value.code == "reranker_timeout"
     assert "retrieval.rerank.timeout_s" in caught.value.next_step
+
+
+def test_a_question_under_way_ends_though_the_connection_is_closed_and_no_other_is_asked():
+    asked, closed = threading.Event(), threading.Event()
+
+    def answer(request: Request) -> Reply:
+        asked.set()
+        assert closed.wait(20)
+        return Reply(pairs(*((place, 0.5) for place, _ in enumerate(request.body["documents"]))))
+
+    with serving(answer) as served, ThreadPoolExecutor(1) as thread:
+        reranker = connected(served.url)
+        under_way = thread.submit(reranker.scores, "cash", PAGES)
+        assert asked.wait(20)
+        reranker.close()
+        for _ in range(2):
+            with pytest.raises(ModelFailed, match="closed") as caught:
+                reranker.scores("cash", PAGES)
+            assert caught.value.code == "reranker_unreachable"
+        closed.set()
+        assert under_way.result(20) == [0.5, 0.5, 0.5]
+    assert len(served.requests) == 1
 
 
 def test_a_server_that_fails_is_tried_again_and_its_words_and_ours_are_told():
