@@ -18,7 +18,7 @@ class LegWeights(Section):
     heading_words: float = Field(0.5, ge=0, description="BM25 over headings.")
     headings: float = Field(0.5, ge=0, description="MaxSim over headings.")
     document: float = Field(2.0, ge=0, description="How well the document fits the question.")
-    prior: float = Field(0.75, ge=0, description="Page prior: figures repeated elsewhere, as log.")
+    prior: float = Field(1.0, ge=0, description="Page prior: figures repeated elsewhere, as log.")
     context: float = Field(1.0, ge=0, description="What `context` adds, in standard deviations.")
     context_words: float = Field(0.0, ge=0, description="BM25 over what the document says of it.")
     caption_words: float = Field(0.5, ge=0, description="BM25 over a page's description.")
