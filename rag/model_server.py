@@ -259,11 +259,14 @@ class ModelServer:
             raise self._unreachable("the connection was closed") from error
 
     def _read(self, response: httpx.Response, limit: int, end: float) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise self._packed(encoding)
         announced = response.headers.get("Content-Length", "")
         read = bytearray()
         if announced.isdecimal() and int(announced) > limit:
             raise self._too_large(limit)
-        for piece in response.iter_bytes():
+        for piece in response.iter_raw():
             read += piece
             if len(read) > limit:
                 raise self._too_large(limit)
@@ -354,6 +357,16 @@ class ModelServer:
             f"the {kind.name} {self.name} answers with more than {limit / 1e6:g} MB",
             code=kind.bad_answer,
             next_step=kind.too_large,
+        )
+
+    def _packed(self, encoding: str) -> ModelFailed:
+        """A few kilobytes may unpack to more than the memory there is, so none is unpacked."""
+        kind = self._kind
+        return ModelFailed(
+            f"the {kind.name} {self.name} answers in the encoding {plain(encoding)}, and was asked "
+            "for none",
+            code=kind.bad_answer,
+            next_step=f"Turn compression off in what stands before {kind.section}.url.",
         )
 
     def _no_object(self) -> ModelFailed:

@@ -1,8 +1,11 @@
 """Requests to an embedding server, against one that answers by a script over a real socket."""
 
+import gzip
 import socket
 import threading
 import time
+import tracemalloc
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -272,3 +275,21 @@ def test_the_version_in_the_address_is_left_out() -> None:
         server.get("/v1/models")
         server.close()
     assert served.requests[0].path == "/v1/models"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_unpacks_to_more_than_memory_is_never_unpacked(encoding, pack, status):
+    bomb = pack(b" " * 50_000_000)
+    reply = Reply(bomb, status=status, headers={"Content-Encoding": encoding})
+    with serving(scripted(reply)) as served:
+        tracemalloc.start()
+        failure = _failure(served.url, retry_s=0)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert served.requests[0].headers["Accept-Encoding"] == "identity"
+    assert failure.code == ("bad_vectors" if status == 200 else "encoder_refused")
+    assert status != 200 or encoding in failure.message
+    assert peak_bytes < 5_000_000
