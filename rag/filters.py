@@ -129,7 +129,7 @@ def parse_assignment(flag: str) -> tuple[str, Any]:
         raise InputError(f"expected key=value, got {flag!r}")
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     return key.strip(), value if isinstance(value, str | int | float | bool) else text
 

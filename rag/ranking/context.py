@@ -19,14 +19,16 @@ from rag.settings import RetrievalSettings
 
 _MOST_PAGES_NAMED = 20
 
-_NUMBERS = r"\d{1,4}(?:\s*(?:,|;|&|and|or|to|und|oder|bis|et|ou|y|o|e|-|\u2013)\s*\d{1,4})*"
+# Any number of spaces would be tried at each of them.
+_SPACES = r"\s{0,3}"
+_AND = r"(?:,|;|&|and|or|to|und|oder|bis|et|ou|y|o|e|-|\u2013)"
+_NUMBERS = rf"\d{{1,4}}(?:{_SPACES}{_AND}{_SPACES}\d{{1,4}})*"
 # "page 12", "Slides 3, 4 and 7", "pp. 3-5"; not the 10 of "page 10-K".
 _NAMED = re.compile(
     r"\b(?:pages?|pp?\.|slides?|seiten?|folien?|p\u00e1ginas?|paginas?|pagine|diapositives?"
-    r"|diapositivas?)\s*(?:numbers?|no\.?|nos\.?|nr\.?|#|:)?\s*("
-    + _NUMBERS
-    + r")(?![\w%]|-[^\W\d])"
-    r"|\u7b2c?\s*(\d{1,4})\s*[\u9875\u9801]",
+    rf"|diapositivas?){_SPACES}(?:numbers?|no\.?|nos\.?|nr\.?|#|:)?{_SPACES}({_NUMBERS})"
+    r"(?![\w%]|-[^\W\d])"
+    rf"|\u7b2c?{_SPACES}(\d{{1,4}}){_SPACES}[\u9875\u9801]",
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"(\d+)\s*(?:to|bis|-|\u2013)\s*(\d+)")

@@ -24,6 +24,7 @@ _WORDS = (
     "sixteen seventeen eighteen nineteen twenty"
 ).split()
 _TABLE_UNITS = (3, 6, 9)  # thousands, millions, billions: tables say so in their head
+_MOST_CHARS = 20  # longer ones are no amounts, and more than decimal arithmetic is exact for
 _LEAST_DIGITS = 5  # a shorter number is as likely a count, a year or a page
 
 
@@ -33,6 +34,8 @@ def number_writings(question: str) -> Iterable[tuple[str, bool]]:
     if question_language(question) in DECIMAL_COMMA or _has_both_separators(text):
         yield from ((number, True) for number in local_numbers(text))
     for match in _NUMBER.finditer(text):
+        if len(match["digits"]) > _MOST_CHARS:
+            continue
         value = Decimal(match["digits"].replace(",", ""))
         # A letter alone is a unit only of money or of a decimal: 3M is a company.
         if match["scale"] and (len(match["scale"]) > 1 or match["sign"] or "." in match["digits"]):

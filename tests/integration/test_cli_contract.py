@@ -490,6 +490,9 @@ USAGE = [
     ["search", "x", "--pages", "7-3"],
     ["search", "x", "--pages", "0"],
     ["search", "x", "--pages", "three"],
+    ["search", "x", "--pages", "9" * 5000],
+    ["search", "x", "--explain", "--expect", "a.pdf:" + "9" * 5000],
+    ["search", "x", "--set", "retrieval.top_k=" + "[" * 100_000],
     ["search", "x", "--filter", "year"],
     ["search", "x", "--filters", "{year"],
     ["search", "x", "--filters", "[1]"],
@@ -506,7 +509,7 @@ USAGE = [
 ]
 
 
-@pytest.mark.parametrize("arguments", USAGE, ids=" ".join)
+@pytest.mark.parametrize("arguments", USAGE, ids=lambda words: " ".join(words)[:60])
 def test_a_wrong_flag_is_a_usage_error_before_anything_is_opened(octavo, capsys, arguments):
     assert run(arguments) == 2
     out, err = capsys.readouterr()

@@ -1,5 +1,6 @@
 """What the document, the neighbours and the number of a page add to its score; documents first."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,14 @@ LEGS = {"words": {"a1": 1.0, "a2": 5.0, "b1": 2.0}, "dense": {"a1": 0.5, "a3": 0
 )
 def test_a_question_names_pages_by_their_number(question, numbers):
     assert named_pages(question) == numbers
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\u3000"])
+def test_spaces_without_end_cost_next_to_nothing(space):
+    question = f"page{space * 100_000}{space.join(['1,'] * 30_000)}%"
+    start = time.process_time()
+    assert named_pages(question) == set()
+    assert time.process_time() - start < 1.0
 
 
 def test_a_page_that_the_question_names_gets_the_weight_and_no_other():

@@ -91,3 +91,17 @@ def test_stems_are_looked_for_in_the_languages_there_are():
     assert found["de~umsatz"] == 1  # the question's own language
     assert 0 < found["fr~umsatz"] < 1
     assert not [term for term in query_terms("Wie hoch sind die Umsätze?") if "~" in term]
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1" + ",234" * 1300, "$" + "9" * 21 + " trillion"])
+def test_a_number_that_is_no_amount_is_looked_for_as_it_stands(number):
+    own = set(content_terms(f"page {number}"))
+    assert set(query_terms(f"page {number}")) <= own | {"usd", "dollar", "us", "tn"}
+
+
+@given(
+    digits=st.from_regex(r"[$]?[0-9]{1,24}([.][0-9]{1,24})?", fullmatch=True),
+    scale=st.sampled_from(["", "k", " million", "tn"]),
+)
+def test_every_number_can_be_asked_for(digits, scale):
+    assert query_terms(f"revenue of {digits}{scale}")

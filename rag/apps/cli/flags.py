@@ -138,8 +138,9 @@ def setting_value(text: str) -> Any:
     if text.startswith("["):
         try:
             return json.loads(text)
-        except ValueError as error:
-            raise typer.BadParameter(f"not JSON: {text}", param_hint="--set") from error
+        except (ValueError, RecursionError) as error:
+            shown = text if len(text) <= 80 else f"{text[:80]}..."
+            raise typer.BadParameter(f"not JSON: {shown}", param_hint="--set") from error
     return text
 
 
@@ -276,7 +277,7 @@ def _all_filters(flags: list[str], text: str | None) -> dict[str, Any] | None:
 
 def page_range(text: str) -> tuple[int, int]:
     """`3-7` -> (3, 7); `5` -> (5, 5); pages count from 1."""
-    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
+    found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text.strip())
     first = int(found[1]) if found else 0
     last = int(found[2] or first) if found else 0
     if not 1 <= first <= last:
@@ -289,7 +290,7 @@ def page_range(text: str) -> tuple[int, int]:
 def page_reference(text: str, *, flag: str) -> tuple[str, int]:
     """`report.pdf:60` -> ("report.pdf", 60); a name may hold colons of its own."""
     document, _, number = text.rpartition(":")
-    if not document or not number.isascii() or not number.isdigit() or int(number) < 1:
+    if not document or not re.fullmatch(r"[0-9]{1,9}", number) or int(number) < 1:
         raise typer.BadParameter(f"expected DOC:PAGE, got {text!r}", param_hint=flag)
     return document, int(number)
 
