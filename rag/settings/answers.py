@@ -26,9 +26,9 @@ class ChatSettings(Section):
     )
     model: str | None = Field(None, description="Name of the model; None is no chat model.")
     api_key: SecretStr | None = Field(None, description="Key; OPENAI_API_KEY where it is not set.")
-    timeout_s: float = Field(60.0, gt=0, description="Time one try of a reply may take.")
+    timeout_s: float = Field(60.0, gt=0, le=86_400, description="Time one try of a reply may take.")
     retry_s: float = Field(
-        60.0, ge=0, description="Time within which a reply may be tried for once more."
+        60.0, ge=0, le=86_400, description="Time within which a reply may be tried for once more."
     )
     max_tokens: int = Field(
         1024, ge=1, description="Tokens of a reply at most, where its asker names no number."

@@ -20,7 +20,9 @@ class RenderSettings(Section):
     workers: int = Field(2, ge=1, le=64, description="Processes that read pages.")
     dpi: float = Field(150.0, gt=0, le=1200, description="Resolution of page images.")
     max_px: int = Field(36_000_000, ge=10_000, description="Pixels of one page image at most.")
-    page_timeout_s: float = Field(30.0, gt=0, description="Time one page may take to read.")
+    page_timeout_s: float = Field(
+        30.0, gt=0, le=86_400, description="Time one page may take to read."
+    )
     worker_memory_bytes: int = Field(
         1_500_000_000, ge=200_000_000, description="Address space one reading process may add."
     )
@@ -46,7 +48,9 @@ class OcrSettings(Section):
         description="Languages of the pages, as Tesseract names them; as a flag eng+fra.",
     )
     dpi: float = Field(150.0, ge=50, le=600, description="Resolution pages are read at.")
-    page_timeout_s: float = Field(60.0, gt=0, description="Time that reading one page may take.")
+    page_timeout_s: float = Field(
+        60.0, gt=0, le=86_400, description="Time that reading one page may take."
+    )
     cache_bytes: int = Field(
         256_000_000, ge=0, description="Disk that words read by OCR may take, to be used again."
     )
@@ -116,9 +120,14 @@ class EncoderSettings(Section):
         "pooling", description="For remote: token vectors (vLLM), or one vector (OpenAI)."
     )
     api_key: SecretStr | None = Field(None, description="For remote: bearer key of the server.")
-    timeout_s: float = Field(60.0, gt=0, description="For remote: time one request may take.")
+    timeout_s: float = Field(
+        60.0, gt=0, le=86_400, description="For remote: time one request may take."
+    )
     retry_s: float = Field(
-        120.0, ge=0, description="For remote: time that tries of one request may take together."
+        120.0,
+        ge=0,
+        le=86_400,
+        description="For remote: time that tries of one request may take together.",
     )
     requests: int = Field(4, ge=1, le=256, description="For remote: requests under way at a time.")
     restarts: int = Field(

@@ -8,21 +8,34 @@ from pydantic import Field, SecretStr
 
 from rag.settings.section import Section
 
+_MOST = 1e6  # of a weight: sums of such are finite, and one alone drowns all others
+_MANY = 1_000_000_000  # of pages or rows: more than any index has, and stores can count to it
+
 
 class LegWeights(Section):
     """What each leg's z-score counts for in the fused score (docs/adr/0009-fusion.md)."""
 
-    words: float = Field(1.0, ge=0, description="BM25 over the page's words.")
-    dense: float = Field(1.0, ge=0, description="Best window's pooled vector.")
-    patches: float = Field(0.5, ge=0, description="MaxSim over the page's vectors.")
-    heading_words: float = Field(0.5, ge=0, description="BM25 over headings.")
-    headings: float = Field(0.5, ge=0, description="MaxSim over headings.")
-    document: float = Field(2.0, ge=0, description="How well the document fits the question.")
-    prior: float = Field(1.0, ge=0, description="Page prior: figures repeated elsewhere, as log.")
-    context: float = Field(1.0, ge=0, description="What `context` adds, in standard deviations.")
-    context_words: float = Field(0.0, ge=0, description="BM25 over what the document says of it.")
-    caption_words: float = Field(0.5, ge=0, description="BM25 over a page's description.")
-    captions: float = Field(0.5, ge=0, description="Best part of a page's description, pooled.")
+    words: float = Field(1.0, ge=0, le=_MOST, description="BM25 over the page's words.")
+    dense: float = Field(1.0, ge=0, le=_MOST, description="Best window's pooled vector.")
+    patches: float = Field(0.5, ge=0, le=_MOST, description="MaxSim over the page's vectors.")
+    heading_words: float = Field(0.5, ge=0, le=_MOST, description="BM25 over headings.")
+    headings: float = Field(0.5, ge=0, le=_MOST, description="MaxSim over headings.")
+    document: float = Field(
+        2.0, ge=0, le=_MOST, description="How well the document fits the question."
+    )
+    prior: float = Field(
+        1.0, ge=0, le=_MOST, description="Page prior: figures repeated elsewhere, as log."
+    )
+    context: float = Field(
+        1.0, ge=0, le=_MOST, description="What `context` adds, in standard deviations."
+    )
+    context_words: float = Field(
+        0.0, ge=0, le=_MOST, description="BM25 over what the document says of it."
+    )
+    caption_words: float = Field(0.5, ge=0, le=_MOST, description="BM25 over a page's description.")
+    captions: float = Field(
+        0.5, ge=0, le=_MOST, description="Best part of a page's description, pooled."
+    )
 
 
 class ContextSettings(Section):
@@ -35,12 +48,17 @@ class ContextSettings(Section):
         "none", description="Which scores of its pages speak for a document, beside its name."
     )
     document_vector: float = Field(
-        0.0, ge=0, description="Weight of the mean of a document's pooled vectors."
+        0.0, ge=0, le=_MOST, description="Weight of the mean of a document's pooled vectors."
     )
     named_page: float = Field(
-        4.0, ge=0, description="Added to pages that the question names by number, as page 12."
+        4.0,
+        ge=0,
+        le=_MOST,
+        description="Added to pages that the question names by number, as page 12.",
     )
-    documents: int = Field(25, ge=1, description="Documents that the first of two stages keeps.")
+    documents: int = Field(
+        25, ge=1, le=_MANY, description="Documents that the first of two stages keeps."
+    )
 
 
 class RefineSettings(Section):
@@ -58,9 +76,9 @@ class RefineSettings(Section):
     )
     pages: int = Field(10, ge=1, le=100, description="Pages of either search that are compared.")
     alpha: float = Field(0.5, ge=0, le=1, description="Share of the second search in the target.")
-    temperature: float = Field(1.0, gt=0, description="Of the softmax over pages.")
+    temperature: float = Field(1.0, ge=1e-6, le=1e6, description="Of the softmax over pages.")
     learning_rate: float = Field(
-        5e-4, gt=0, le=1, description="Step of Adam; times `steps`, how far a coordinate moves."
+        5e-4, ge=1e-9, le=1, description="Step of Adam; times `steps`, how far a coordinate moves."
     )
     steps: int = Field(25, ge=1, le=1000, description="Steps of Adam.")
 
@@ -98,7 +116,9 @@ class RerankSettings(Section):
         le=1,
         description="Share of the reranker's rank against the rank before, by reciprocal ranks.",
     )
-    timeout_s: float = Field(60.0, gt=0, description="For http: time that one request may take.")
+    timeout_s: float = Field(
+        60.0, gt=0, le=86_400, description="For http: time that one request may take."
+    )
 
 
 class SelectSettings(Section):
@@ -141,19 +161,33 @@ class RetrievalSettings(Section):
     """Which pages are scored, and how the legs are weighted."""
 
     top_k: int = Field(5, ge=1, le=50, description="Pages that come back.")
-    candidates: int = Field(500, ge=1, description="Pages the FDE stage hands to the sign bits.")
-    int8_candidates: int = Field(100, ge=1, description="Pages the sign bits hand to int8 MaxSim.")
+    candidates: int = Field(
+        500, ge=1, le=_MANY, description="Pages the FDE stage hands to the sign bits."
+    )
+    int8_candidates: int = Field(
+        100, ge=1, le=_MANY, description="Pages the sign bits hand to int8 MaxSim."
+    )
     scan_rows: int = Field(
-        2_000_000, ge=0, description="Up to so many page vectors in scope, sign bits see all pages."
+        2_000_000,
+        ge=0,
+        le=_MANY,
+        description="Up to so many page vectors in scope, sign bits see all pages.",
     )
     exact_pages: int = Field(
-        12, ge=0, description="Best pages, those shown at least, whose MaxSim is made exact."
+        12,
+        ge=0,
+        le=_MANY,
+        description="Best pages, those shown at least, whose MaxSim is made exact.",
     )
-    leg_candidates: int = Field(60, ge=1, description="Pages every other leg hands on.")
-    top_documents: int = Field(3, ge=0, description="Best-fitting documents searched once more.")
-    document_candidates: int = Field(100, ge=1, description="Pages a leg hands on from those.")
+    leg_candidates: int = Field(60, ge=1, le=_MANY, description="Pages every other leg hands on.")
+    top_documents: int = Field(
+        3, ge=0, le=_MANY, description="Best-fitting documents searched once more."
+    )
+    document_candidates: int = Field(
+        100, ge=1, le=_MANY, description="Pages a leg hands on from those."
+    )
     scan_pages: int = Field(
-        200, ge=0, description="Up to so many pages in scope, all of them are scored."
+        200, ge=0, le=_MANY, description="Up to so many pages in scope, all of them are scored."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
@@ -181,7 +215,7 @@ class RetrievalSettings(Section):
         "zscore",
         description="How the legs of hybrid are joined (docs/adr/0019-fusion-and-refinement.md).",
     )
-    rrf_k: int = Field(60, ge=1, description="Reciprocal rank fusion constant.")
+    rrf_k: int = Field(60, ge=1, le=1_000_000, description="Reciprocal rank fusion constant.")
     image_share: float = Field(
         0.5, ge=0, le=1, description="For ucmr: 0 is the words alone, 1 the page vectors alone."
     )

@@ -156,3 +156,29 @@ def test_a_flag_that_does_not_read_is_refused(text):
 def test_a_setting_given_twice_is_refused():
     with pytest.raises(typer.BadParameter, match="given twice"):
         Common(sets=["retrieval.fusion=rrf", "retrieval.fusion=ucmr"]).settings()
+
+
+def _numbers() -> list[str]:
+    """Every setting that may be a number with decimals."""
+    flat = dotted(Settings().model_dump())
+    return sorted(name for name, value in flat.items() if isinstance(value, float))
+
+
+@pytest.mark.parametrize("name", _numbers())
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e308", "1e400"])
+def test_a_number_without_measure_is_refused(name, value):
+    with pytest.raises(ConfigError, match=name):
+        load_settings(overrides=nested({name: value}), environ={})
+
+
+@pytest.mark.parametrize("name", ["temperature", "learning_rate"])
+def test_what_is_divided_by_or_stepped_with_is_not_all_but_zero(name):
+    with pytest.raises(ConfigError, match=name):
+        load_settings(overrides=nested({f"retrieval.refine.{name}": "1e-320"}), environ={})
+
+
+def test_no_more_pages_can_be_asked_for_than_stores_can_count():
+    flat = dotted(Settings().retrieval.model_dump())
+    for name in (name for name, value in flat.items() if type(value) is int):
+        with pytest.raises(ConfigError, match=name):
+            load_settings(overrides=nested({f"retrieval.{name}": 10**19}), environ={})

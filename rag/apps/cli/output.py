@@ -38,8 +38,8 @@ def line(text: str) -> None:
 
 
 def emit(value: Mapping[str, Any]) -> None:
-    """One JSON line, out at once."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """One JSON line, out at once; Infinity and NaN are no JSON."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
