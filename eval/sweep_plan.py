@@ -87,7 +87,7 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"rows cannot be read from {path.name!r}: {error}",
             next_step="Give a TOML file with a table for each row, as configs/sweep.toml.",

@@ -385,12 +385,18 @@ def checked_address(url: str, kind: ServerKind) -> str:
     Raises:
         ConfigError: it is none, or holds a password or a query.
     """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"{kind.section}.url is no address of a server",
-            next_step="Write it like http://127.0.0.1:8000.",
-        )
+    none = ConfigError(
+        f"{kind.section}.url is no address of a server",
+        next_step="Write it like http://127.0.0.1:8000.",
+    )
+    try:
+        parts = urlsplit(url.strip())
+        has_port = parts.port != 0  # raises for one that no server can have
+        httpx.URL(url.strip())
+    except (ValueError, httpx.InvalidURL) as error:
+        raise none from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
+        raise none
     # Either would end up in logs of the libraries below.
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(

@@ -123,8 +123,17 @@ def load_settings(
             raise ConfigError(
                 f"no settings file {file.name!r}", next_step="Check the path given to --config."
             ) from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{file.name} is not readable TOML: {error}") from error
+        except (IsADirectoryError, PermissionError) as error:
+            raise ConfigError(
+                f"settings cannot be read from {file.name!r}: {error.strerror}",
+                next_step="Give --config a TOML file that you may read.",
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"{file.name} is not readable TOML: {error}",
+                next_step="Correct it there: a section is a line such as [retrieval], and a "
+                'setting below it a line such as fusion = "rrf".',
+            ) from error
     given = merged(given, _from_environment(os.environ if environ is None else environ))
     return _validated(merged(given, overrides or {}))
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from rag.apps.cli.app import run
 from rag.errors import ModelFailed
 from rag.scoring.coded_pages import CodedPages
 from rag.testing import make_pdf
@@ -273,3 +274,26 @@ def test_codes_score_what_is_not_shown_where_they_are_switched_on(
     assert [row["skipped"] for row in shown["rows"]] == [None] * 4
     n_pages = 4 * len(WORDS)
     assert scored == {1: 2 * n_pages, 2: 2 * n_pages}  # asked once to warm up, once to be timed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--out"),
+        ("run", "--history"),
+        ("sweep", "--axis", "retrieval.fusion=rrf", "--out"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("below", ["", "further/down"])
+def test_a_file_where_a_folder_is_to_be_is_found_before_anything_is_asked(
+    dataset, tmp_path, monkeypatch, capsys, arguments, below
+):
+    monkeypatch.setattr(Engine, "__init__", lambda *_, **__: pytest.fail("opened"))
+    (tmp_path / "taken").write_text("mine")
+    command, *flags = arguments
+    assert run(["eval", command, str(dataset), *flags, str(tmp_path / "taken" / below)]) == 2
+    said = capsys.readouterr().err
+    assert flags[-1] in said
+    assert "fault" not in said
+    assert (tmp_path / "taken").read_text() == "mine"

@@ -200,7 +200,14 @@ def test_nobody_there_is_unreachable():
 
 
 def test_an_address_is_wanted():
-    for url in (None, "localhost:8000", "ftp://host/rerank"):
+    wrong = (
+        "http://[::1",
+        "http://127.0.0.1:99999/",
+        "http://127.0.0.1:x",
+        "http://h:0",
+        "http://a\x01",
+    )
+    for url in (None, "localhost:8000", "ftp://host/rerank", *wrong):
         with pytest.raises(ConfigError) as caught:
             HttpReranker.connect(RerankSettings(method="http", url=url))
         assert caught.value.next_step

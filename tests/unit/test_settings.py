@@ -182,3 +182,21 @@ def test_no_more_pages_can_be_asked_for_than_stores_can_count():
     for name in (name for name, value in flat.items() if type(value) is int):
         with pytest.raises(ConfigError, match=name):
             load_settings(overrides=nested({f"retrieval.{name}": 10**19}), environ={})
+
+
+@pytest.mark.parametrize(
+    "text", ["x = " + "[" * 5000, "[retrieval", "x = " + "9" * 5000], ids=["deep", "open", "long"]
+)
+def test_a_settings_file_that_is_no_toml_is_told_with_what_to_do(tmp_path, text):
+    file = tmp_path / "octavo.toml"
+    file.write_text(text)
+    error = refused(file)
+    assert "octavo.toml is not readable TOML" in error.message
+    assert error.next_step
+
+
+def test_a_folder_is_no_settings_file(tmp_path):
+    error = refused(tmp_path)
+    assert tmp_path.name in error.message
+    assert str(tmp_path) not in error.message
+    assert "TOML file" in error.next_step

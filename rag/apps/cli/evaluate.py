@@ -19,7 +19,7 @@ from rag.apps.cli.dataset_runs import (
     search,
     what_could_matter,
 )
-from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, opened
+from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, made_folder, opened
 from rag.apps.cli.folding import FoldRequest, check_axes, checked_measure, dealt, run_folds
 from rag.apps.cli.progress import progress_bar
 from rag.apps.cli.sweep import AxisFlag, parsed_axes, sweep
@@ -133,6 +133,9 @@ def run(
     if request is not None:
         dealt(dataset, scope, request)  # refused before minutes of asking
     out = out or DEFAULT_RUNS / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    made_folder(out, flag="--out")  # refused before minutes of asking
+    if history is not None:
+        made_folder(history, flag="--history")
     # Measures are over exactly the documents of the dataset, so they get a collection of their own.
     collection = common.collection
     if collection == "default":

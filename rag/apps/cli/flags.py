@@ -312,6 +312,20 @@ def region_reference(text: str, *, flag: str) -> tuple[str, int, tuple[float, ..
     return (*page_reference(reference, flag=flag), box)
 
 
+def made_folder(path: Path, *, flag: str) -> Path:
+    """The folder, which is there from now on.
+
+    Raises:
+        typer.BadParameter: it cannot be.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "there is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise typer.BadParameter(f"no folder {str(path)!r}: {why}", param_hint=flag) from error
+    return path
+
+
 PasswordFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="File whose first line opens protected PDFs."),

@@ -13,7 +13,7 @@ import typer
 
 from rag.apps.cli import exit_codes, output
 from rag.apps.cli.dataset_runs import DEFAULT_RUNS, DatasetRuns, Scope
-from rag.apps.cli.flags import Common, Mode, ModeFlag, setting_value
+from rag.apps.cli.flags import Common, Mode, ModeFlag, made_folder, setting_value
 from rag.apps.cli.progress import progress_bar
 from rag.errors import InputError, RagError
 
@@ -86,7 +86,7 @@ def sweep(
     if len({*names}) < len(names):
         raise typer.BadParameter("two datasets have the same name", param_hint="FOLDER")
     out = out or DEFAULT_RUNS / f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out, flag="--out")
     is_partial = False
     parts = [(dataset, each) for dataset in datasets for each in scopes]
     with (
