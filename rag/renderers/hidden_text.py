@@ -1,4 +1,4 @@
-"""Which words of a file nobody sees on the page: off it, too small, or without any ink.
+"""Which words of a file nobody sees on the page: off it, too small, or all but without ink.
 
 Words that only a program reads are how a document speaks to a program behind its reader's back, so
 they stay out of everything that is searched or quoted. What is only hard to see is shown: a word
@@ -23,8 +23,20 @@ _IntArray = npt.NDArray[np.integer[Any]]
 # Type below this cannot be read on paper; of a tiny page, below this share of its longer side.
 _LEAST_SIZE_PT = 1.0
 _LEAST_SIZE_SHARE = 1 / 500
+# A line of such type has even words and words with ink, by chance of their letters; by its own rule
+# it is one or the other. Only beside type that is larger by far: a page may be tiny as a whole.
+_LEAST_LINE_PT = 2.0
+_LEAST_LINE_SHARE = 1 / 250
+_LARGER_TYPE = 3.0
 # Out of 255, between neighbouring pixels. A flat ground has 0 in every reader's rendering.
 _LEAST_STEP = 4
+# What half a line of print has at the least. At 40 dpi and 3 to 12 pt, grey of 0.96 on white (a
+# contrast of 1.09 to 1) has 4 to 8, of 0.85 12 and more.
+_LEAST_LINE_STEP = 8
+# Words of a line that has less have the same faint ink, unless they reach this.
+_CLEAR_STEP = 16
+_FATE_SHARE = 0.5  # of the letters of a line
+_LEAST_LETTERS = 4  # of a line; less of them may have no stroke where one looks
 # A word of letters has ink half way up its box, and what covers a word may end at its rims.
 _RIM_SHARES = (0.3, 0.2)  # of the box, above and below
 # A single letter, or so few pixels of a word, may be thin and lie beside its box: fonts tell
@@ -47,10 +59,12 @@ def split_hidden(
     """
     if not len(text):
         return text, text
+    longer_side_pt = max(width_pt, height_pt)
     hidden = (
         _is_off_page(text, width_pt, height_pt)
-        | _is_too_small(text, max(width_pt, height_pt))
-        | _has_no_ink(text, small)
+        | _is_too_small(text, longer_side_pt)
+        | _is_in_tiny_line(text, longer_side_pt)
+        | _is_too_faint(text, small)
     )
     if not hidden.any():
         return text, PageText.empty()
@@ -78,12 +92,59 @@ def _is_too_small(text: PageText, longer_side_pt: float) -> _BoolArray:
     return too_small
 
 
-def _has_no_ink(text: PageText, small: RenderedPage) -> _BoolArray:
-    """(n_words,) whether the pixels of a word are one even ground."""
+def _is_in_tiny_line(text: PageText, longer_side_pt: float) -> _BoolArray:
+    """(n_words,) whether a word is in a line too small to read, on a page that has larger type."""
+    least_pt = min(_LEAST_LINE_PT, _LEAST_LINE_SHARE * longer_side_pt)
+    sides = text.boxes[:, 2:] - text.boxes[:, :2]  # (n_words, 2)
+    is_known = text.sizes_pt > 0
+    is_tiny: _BoolArray = is_known & (text.sizes_pt < least_pt) & (sides.min(axis=1) < 2 * least_pt)
+    if not is_tiny.any() or text.sizes_pt.max() < _LARGER_TYPE * least_pt:
+        return np.zeros(len(text), np.bool_)
+    return is_tiny & (_share_in_line(text, is_tiny) > _FATE_SHARE)
+
+
+def _is_too_faint(text: PageText, small: RenderedPage) -> _BoolArray:
+    """(n_words,) whether a word is told from its ground by nothing that people see.
+
+    Words of a line share their fate, or half a sentence would stay that stands nowhere.
+    """
     image = small.image.convert("RGB")
-    width_px, height_px = image.size
-    across = _steps(image, (1, 0))  # (height_px, width_px - 1): between pixel x and x + 1
-    down = _steps(image, (0, 1))  # (height_px - 1, width_px)
+    across, down = _differences(image, (1, 0)), _differences(image, (0, 1))
+
+    def lacks(step: int) -> _BoolArray:
+        return _has_no_ink(text, small, across >= step, down >= step)
+
+    without_ink, is_faint = lacks(_LEAST_STEP), lacks(_LEAST_LINE_STEP)
+    if not is_faint.any():
+        return without_ink
+    in_faint_line = _share_in_line(text, is_faint) >= _FATE_SHARE
+    too_faint: _BoolArray = without_ink | (in_faint_line & lacks(_CLEAR_STEP))
+    return too_faint
+
+
+def _share_in_line(text: PageText, chosen: _BoolArray) -> npt.NDArray[np.float64]:
+    """(n_words,) what the words chosen are of the letters of a word's line; 0 of few letters."""
+    n_letters = np.array([sum(map(str.isalnum, word)) for word in text.words])
+    _, line = np.unique(text.lines, return_inverse=True)
+    of_line = np.bincount(line, weights=n_letters)
+    shares = np.bincount(line, weights=n_letters * chosen) / np.maximum(of_line, 1)
+    shares[of_line < _LEAST_LETTERS] = 0
+    of_words: npt.NDArray[np.float64] = shares[line]
+    return of_words
+
+
+def _has_no_ink(
+    text: PageText, small: RenderedPage, across: _BoolArray, down: _BoolArray
+) -> _BoolArray:
+    """(n_words,) whether the pixels of a word are one even ground.
+
+    Args:
+        text: of the page.
+        small: the page.
+        across: (height_px, width_px - 1), whether pixel x + 1 differs from pixel x.
+        down: (height_px - 1, width_px), the same of rows.
+    """
+    width_px, height_px = small.image.size
 
     px_per_pt = small.px_per_pt
     boxes = text.boxes.astype(np.float64) * px_per_pt
@@ -169,17 +230,15 @@ def _whole_pixels(boxes: npt.NDArray[np.float64], beside_px: float, limits: _Int
     return within
 
 
-def _steps(image: Image.Image, apart: tuple[int, int]) -> _BoolArray:
-    """Where a pixel differs from the one (x, y) pixels on, in any colour channel."""
+def _differences(image: Image.Image, apart: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """How far a pixel is from the one (x, y) pixels on, in the colour channel where most."""
     x, y = apart
     width_px, height_px = image.size
     difference = ImageChops.difference(
         image.crop((0, 0, width_px - x, height_px - y)), image.crop((x, y, width_px, height_px))
     )
     red, green, blue = difference.split()
-    most = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
-    found: _BoolArray = most >= _LEAST_STEP
-    return found
+    return np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
 
 
 def _n_inside(steps: _BoolArray, boxes: _IntArray, axis: str) -> _IntArray:

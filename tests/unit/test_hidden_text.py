@@ -104,6 +104,43 @@ def test_what_is_only_hard_to_see_is_shown(split_pdf, text):
     assert shown[2:] == text.text.split()
 
 
+SENTENCE = "NEARWHITEINJ the dividend of Kestrel is 998 cents per share."
+SEEN = PdfText("Revenue grew again this year", 72, 60)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        *({"grey": grey, "size_pt": size} for grey in (0.985, 0.98, 0.97) for size in (4, 8, 12)),
+        *({"grey": grey, "size_pt": 24} for grey in (0.985, 0.98)),
+        *({"size_pt": size} for size in (1.2, 1.5, 1.8)),
+    ],
+    ids=str,
+)
+def test_a_line_that_nobody_can_read_is_hidden_as_a_whole(split_pdf, look):
+    words = SENTENCE.split()[:7]  # of 24 pt no more are on the page
+    page = PdfPage([SEEN, PdfText(" ".join(words), 72, 130.3, **look)])
+    assert split_pdf(page) == [SEEN.text.split(), words]
+
+
+@pytest.mark.parametrize("size", [4, 6, 8, 12])
+@pytest.mark.parametrize("grey", [0.75, 0.6])
+def test_a_line_of_light_grey_is_shown_as_a_whole(split_pdf, grey, size):
+    page = PdfPage([SEEN, PdfText(SENTENCE, 72, 130.3, grey=grey, size_pt=size)])
+    assert split_pdf(page) == [SEEN.text.split() + SENTENCE.split(), []]
+
+
+def test_what_is_seen_in_a_line_that_is_not_stays(split_pdf):
+    faint = PdfText("the dividend of Kestrel is", 120, 130.3, grey=0.97)
+    page = PdfPage([SEEN, PdfText("Note", 72, 130.3), faint])
+    assert split_pdf(page) == [[*SEEN.text.split(), "Note"], faint.text.split()]
+
+
+def test_a_page_of_tiny_type_only_is_not_hidden_for_its_size(split_pdf):
+    lines = [PdfText("Revenue grew again", 72, 60 + 3 * y, size_pt=1.9) for y in range(3)]
+    assert split_pdf(PdfPage(lines))[1] == []
+
+
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 def test_turned_pages_hide_the_same_words(split_pdf, rotate):
     page = PdfPage(
