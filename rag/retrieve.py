@@ -19,6 +19,7 @@ from rag.ranking.documents import RankedDocument, best_documents, inside
 from rag.ranking.explain import explanation
 from rag.ranking.join import joined
 from rag.ranking.legs import Mode
+from rag.ranking.length import shortened, shortened_turns
 from rag.ranking.rank import Ranked, Ranker, RankRequest, Stages
 from rag.ranking.rerank import LEG as RERANK_LEG
 from rag.ranking.rerank import Reranked, page_reader, rerank, rerank_failed
@@ -164,7 +165,7 @@ class Retriever:
 
     def _search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         stages = Stages()
-        request = self._standing_alone(request, stages)
+        request = self._standing_alone(self._shortened(request, stages), stages)
         mode = _mode(request)
         route = self._route(request, mode, stages)
         if not route.searches:
@@ -217,6 +218,12 @@ class Retriever:
         )
 
     # --- the question ---------------------------------------------------------------------------
+    def _shortened(self, request: SearchRequest, stages: Stages) -> SearchRequest:
+        query, notices = shortened(request.query)
+        history, of_history = shortened_turns(request.history)
+        stages.warnings += (*notices, *of_history)
+        return replace(request, question=query, history=history)
+
     def _standing_alone(self, request: SearchRequest, stages: Stages) -> SearchRequest:
         if not request.history:
             return request
@@ -224,8 +231,9 @@ class Retriever:
         chat = self._models.chat() if method == "chat" else None
         with stages.stage("dialogue"):
             text, notices = standalone(request.query.text, request.history, method, chat)
-        stages.warnings += notices
-        return replace(request, question=replace(request.query, text=text))
+        query, of_length = shortened(replace(request.query, text=text))
+        stages.warnings += (*notices, *of_length)
+        return replace(request, question=query)
 
     def _route(self, request: SearchRequest, mode: Mode, stages: Stages) -> Route:
         if mode is not Mode.HYBRID or not request.query.is_words_alone:

@@ -24,6 +24,7 @@ Turn = tuple[str, str]  # question and answer
 _TURNS = 6  # what was said longer ago is about something else more often than not
 _ANSWER_CHARS = 500
 _MAX_CHARS = 600
+_SHOWN_CHARS = 300
 
 
 def standalone(
@@ -62,7 +63,11 @@ def standalone(
         found = _by_rules(question, turns)
     if found == question:
         return question, notices
-    return found, (*notices, Notice("follow_up", f"Read as: {found}"))
+    return found, (*notices, Notice("follow_up", f"Read as: {_shown(found)}"))
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 # --- rules --------------------------------------------------------------------------------------
