@@ -56,13 +56,19 @@ def grid(axes: Sequence[Axis]) -> tuple[Row, ...]:
     """A row for each combination; the first values come first, the last axis turns fastest.
 
     Raises:
-        InputError: an axis without values, or two of the same name.
+        InputError: an axis without values or with one twice, or two of the same name.
     """
     names = [name for name, _ in axes]
     for name, values in axes:
         if not values or names.count(name) > 1:
             what = "no values" if not values else "its values in two places"
             raise InputError(f"axis {name} has {what}")
+        twice = [value for at, value in enumerate(values) if value in values[:at]]
+        if twice:
+            raise InputError(
+                f"axis {name} has the value {_plain(twice[0])} twice",
+                next_step="Leave one of them out.",
+            )
     return named_rows(
         (combination_name(names, values), nested(dict(zip(names, values, strict=True))))
         for values in itertools.product(*(values for _, values in axes))

@@ -66,7 +66,10 @@ class Asker:
     def _nothing_found(self, found: SearchResult) -> Answer:
         """An abstention that says why there is nothing to answer from."""
         reasons = [each.message for each in found.warnings if each.code in _LEAVE_NO_PAGE]
-        text = " ".join(["No page was found that answers this question.", *reasons])
+        is_searched = all(each.code != "route_none" for each in found.warnings)
+        if is_searched or not reasons:
+            reasons.insert(0, "No page was found that answers this question.")
+        text = " ".join(reasons)
         return Answer(text, abstained=True, model_id=self._model.model_id)
 
     def _evidence(

@@ -61,3 +61,5 @@ def test_an_abstention_says_why_no_page_was_kept(world, code):
     answer = asked.ask(world.reader, "tide power").answer
     assert answer.abstained
     assert "below a relevance of 0.5" in answer.text
+    # Where nothing was looked for, nothing can be said of what there is.
+    assert answer.text.startswith("No page was found") == (code == "not_relevant")

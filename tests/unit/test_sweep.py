@@ -384,3 +384,8 @@ def test_names_of_a_crowd_of_points_do_not_lie_over_each_other() -> None:
     alone = SimpleNamespace(**vars(points[0]), box=points[0].box)
     (place,) = placed_labels([alone])  # type: ignore[list-item]  # all that is asked of a point
     assert not place[1]
+
+
+def test_a_value_of_an_axis_given_twice_is_refused():
+    with pytest.raises(InputError, match=r"retrieval\.fusion has the value rrf twice"):
+        grid([("retrieval.fusion", ("rrf", "zscore", "rrf"))])
