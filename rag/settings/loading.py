@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _PREFIX = "OCTAVO_"
+_SHOWN_KEYS = 12  # of a section
 # They begin like a setting and are none: one is short for a setting, one chooses the kernels, one
 # is the command line's, by one the tests find the processes they started.
 _NO_SETTINGS = frozenset(
@@ -145,7 +146,8 @@ def _validated(given: Mapping[str, Any]) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         fields = {".".join(path): field for path, field in _fields(Settings)}
-        if first["type"] == "extra_forbidden":
+        is_section = where not in fields and any(each.startswith(f"{where}.") for each in fields)
+        if first["type"] == "extra_forbidden" or is_section:
             raise _no_setting(where, fields) from error
         about = f". {_described(fields[where])}" if where in fields else ""
         raise ConfigError(
@@ -154,7 +156,15 @@ def _validated(given: Mapping[str, Any]) -> Settings:
         ) from error
 
 
-def _no_setting(name: str, known: Iterable[str]) -> ConfigError:
+def _no_setting(name: str, known: Collection[str]) -> ConfigError:
+    section = name.upper()
+    keys = [each for each in known if each.upper().startswith((f"{section}.", f"{section}__"))]
+    if keys:
+        return ConfigError(
+            f"{name} is a section of settings, and no setting by itself",
+            next_step=f"Set what is in it: {', '.join(keys[:_SHOWN_KEYS])}"
+            f"{', ...' if len(keys) > _SHOWN_KEYS else '.'}",
+        )
     spellings = {each.upper(): each for each in known}
     (nearest,) = difflib.get_close_matches(name.upper(), spellings, n=1, cutoff=0)
     return ConfigError(

@@ -198,6 +198,8 @@ def test_a_row_whose_model_fails_half_way_does_not_end_the_sweep(
         (["--axis", "retrieval.code_bits=1,9"], "retrieval.code_bits"),
         (["--axis", "store.batch_pages=1"], "store.batch_pages"),
         (["--axis", "retrieval.fusion="], "expected SECTION.KEY"),
+        (["--axis", "retrieval.fusion=rrf,zscore,rrf"], "the value rrf twice"),
+        (["--axis", "retrieval.top_k=3", "--axis", "retrieval.top_k=4"], "in two places"),
         (["--axis", "retrieval.fusion=rrf", "--rows", "x.toml"], "either"),
         ([], "either"),
         (["--axis", "retrieval.fusion=rrf", "-c", "mine"], "names its collections itself"),
@@ -205,7 +207,8 @@ def test_a_row_whose_model_fails_half_way_does_not_end_the_sweep(
 )
 def test_what_is_wrong_is_said_before_anything_is_asked(octavo, dataset, tmp_path, flags, said):
     found = octavo.refused("eval", "sweep", str(dataset), "--out", str(tmp_path / "o"), *flags)
-    assert said in f"{found['message']} {found['next_step']}"
+    assert said in found["message"]
+    assert (found["code"], found["next_step"]) == ("usage", "See octavo eval sweep --help.")
     assert not list(tmp_path.glob("o/*/*"))
 
 

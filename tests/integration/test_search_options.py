@@ -239,8 +239,6 @@ def test_every_fusion_finds_the_page(octavo, fusion):
     ("settings", "code", "said"),
     [
         (("select.method=up_to_k",), "no_relevance", "retrieval.rerank.method"),
-        (("fusionn=rrf",), "bad_config", "Did you mean retrieval.fusion?"),
-        (("wording.decomposed=rules",), "bad_config", "retrieval.wording.decompose"),
         (("rerank.method=http",), "bad_config", "retrieval.rerank.url"),
         (("route.method=chat",), "bad_config", "chat.url"),
     ],
@@ -250,6 +248,35 @@ def test_settings_that_cannot_be_are_refused_with_what_to_do(octavo, settings, c
     error = json.loads(printed.splitlines()[-1])["error"]
     assert (ended, error["code"]) == (1, code)
     assert said in error["next_step"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (("fusionn=rrf",), "Did you mean retrieval.fusion?"),
+        (("wording.decomposed=rules",), "retrieval.wording.decompose"),
+        (("top_k=51",), "at most 50"),
+        (("refine=gqr",), "retrieval.refine.method"),
+        (('refine={"method": "gqr"}',), "is a section of settings"),
+        (("rerank.api_key=x",), "OCTAVO_RETRIEVAL__RERANK__API_KEY"),
+    ],
+)
+def test_a_setting_of_a_flag_that_cannot_be_is_a_mistake_of_usage(octavo, settings, said):
+    ended, printed = octavo.outcome("search", AUDITOR, *told(*settings))
+    error = json.loads(printed.splitlines()[-1])["error"]
+    assert (ended, error["code"]) == (2, "usage")
+    assert said in error["message"]
+    assert error["next_step"] == "See octavo search --help."
+
+
+def test_a_setting_of_the_environment_that_cannot_be_is_told_before_one_of_a_flag(
+    octavo, monkeypatch
+):
+    monkeypatch.setenv("OCTAVO_RETRIEVAL__TOP_K", "0")
+    ended, printed = octavo.outcome("search", AUDITOR, *told("code_bits=99"))
+    error = json.loads(printed.splitlines()[-1])["error"]
+    assert (ended, error["code"]) == (1, "bad_config")
+    assert "retrieval.top_k" in error["message"]
 
 
 def test_settings_of_one_search_are_not_those_of_the_next(owner):

@@ -156,7 +156,16 @@ def _interrupted(arguments: Sequence[str]) -> int:
 
 def _help(arguments: Sequence[str]) -> str:
     command = _command(arguments)
-    return f"See octavo {command} --help." if command else "See octavo --help."
+    if command is None:
+        return "See octavo --help."
+    of_family = {
+        each.name
+        for group in app.registered_groups
+        if group.name == command and group.typer_instance is not None
+        for each in group.typer_instance.registered_commands
+    }
+    own = next((word for word in arguments if word in of_family), None)
+    return f"See octavo {command} {own} --help." if own else f"See octavo {command} --help."
 
 
 def _command(arguments: Sequence[str]) -> str | None:

@@ -19,7 +19,7 @@ from rag.apps.cli.dataset_runs import (
     search,
     what_could_matter,
 )
-from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, made_folder, opened
+from rag.apps.cli.flags import Common, Mode, ModeFlag, add_command, as_usage, made_folder, opened
 from rag.apps.cli.folding import FoldRequest, check_axes, checked_measure, dealt, run_folds
 from rag.apps.cli.progress import progress_bar
 from rag.apps.cli.sweep import AxisFlag, parsed_axes, sweep
@@ -120,7 +120,8 @@ def run(
             raise typer.BadParameter("--folds names its collections itself", param_hint="-c")
         parsed = parsed_axes(axes or [])
         request = FoldRequest(folds, parsed, checked_measure(measure), seed, group_by_name)
-        check_axes(settings, parsed)
+        with as_usage("--axis"):
+            check_axes(settings, parsed)
     elif axes:
         raise typer.BadParameter(
             "values are chosen by --folds; eval sweep compares them", param_hint="--axis"

@@ -98,8 +98,10 @@ class Common:
         """Flags over environment over file over defaults; a flag of its own over `--set`.
 
         Raises:
-            ConfigError: as `load_settings` does.
+            ConfigError: as `load_settings` does, of the environment and the file.
+            typer.BadParameter: of the flags.
         """
+        from rag.errors import ConfigError
         from rag.settings import dotted, load_settings, nested
 
         store = {"data_dir": self.data_dir, "qdrant_url": self.qdrant_url}
@@ -110,7 +112,13 @@ class Common:
             "retrieval": on_device,
         }
         given = setting_values(self.sets or []) | dotted(overrides)
-        return load_settings(self.config, overrides=nested(given))
+        with as_usage():
+            flags = nested(given)
+        try:
+            return load_settings(self.config, overrides=flags)
+        except ConfigError as error:
+            load_settings(self.config)  # what is wrong without the flags is not theirs
+            raise typer.BadParameter(error.message) from error
 
 
 def setting_values(flags: list[str], *, flag: str = "--set") -> dict[str, Any]:
@@ -128,6 +136,18 @@ def setting_values(flags: list[str], *, flag: str = "--set") -> dict[str, Any]:
             raise typer.BadParameter(f"{name.strip()} is given twice", param_hint=flag)
         found[name.strip()] = setting_value(value)
     return found
+
+
+@contextmanager
+def as_usage(flag: str | None = None) -> Iterator[None]:
+    """What is refused inside is a mistake of flags."""
+    from rag.errors import ConfigError, InputError
+
+    try:
+        yield
+    except (ConfigError, InputError) as error:
+        message = f"{error.message.rstrip('.')}. {error.next_step}".strip()
+        raise typer.BadParameter(message, param_hint=flag) from error
 
 
 def setting_value(text: str) -> Any:

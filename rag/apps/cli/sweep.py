@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from rag.apps.cli import exit_codes, output
 from rag.apps.cli.dataset_runs import DEFAULT_RUNS, DatasetRuns, Scope
-from rag.apps.cli.flags import Common, Mode, ModeFlag, made_folder, setting_value
+from rag.apps.cli.flags import Common, Mode, ModeFlag, as_usage, made_folder, setting_value
 from rag.apps.cli.progress import progress_bar
 from rag.errors import InputError, RagError
 
@@ -79,7 +80,9 @@ def sweep(
     _require_default_collection(common)
     base = common.settings()
     planned = planned_rows(axes or [], rows)
-    settings = [row_settings(base, row) for row in planned]  # all of them, before the first is run
+    with as_usage("--axis") if axes else nullcontext():
+        # All of them, before the first is run.
+        settings = [row_settings(base, row) for row in planned]
     scopes = [Scope(each) for each in ("corpus", "document") if scope in (each, Scopes.BOTH)]
     datasets = [load_dataset(folder) for folder in folders]
     names = [dataset.name for dataset in datasets]
@@ -130,15 +133,17 @@ def planned_rows(axes: Sequence[str], rows: Path | None) -> tuple[Row, ...]:
         raise typer.BadParameter(
             "give either --axis SECTION.KEY=V1,V2,... or --rows FILE.toml", param_hint="--axis"
         )
-    return read_rows(rows) if rows is not None else grid(parsed_axes(axes))
+    if rows is not None:
+        return read_rows(rows)
+    with as_usage("--axis"):
+        return grid(parsed_axes(axes))
 
 
 def parsed_axes(flags: Sequence[str]) -> list[Axis]:
     """`retrieval.fusion=zscore,rrf` as a name and its values; commas in brackets stay.
 
     Raises:
-        typer.BadParameter: a flag without values.
-        ConfigError: a name that is no setting.
+        typer.BadParameter: a flag without values, or a name that is no setting.
     """
     from rag.settings import nested
 
@@ -149,7 +154,8 @@ def parsed_axes(flags: Sequence[str]) -> list[Axis]:
             raise typer.BadParameter(
                 f"expected SECTION.KEY=V1,V2,..., got {text!r}", param_hint="--axis"
             )
-        nested({name: None})
+        with as_usage("--axis"):
+            nested({name: None})
         found.append((name, tuple(setting_value(value) for value in _split(values))))
     return found
 
