@@ -14,6 +14,7 @@ from rag.errors import RagError
 from rag.ocr.cache import OcrCache, page_key
 from rag.ocr.choose import ChosenEngine, how_to_get_one
 from rag.ocr.merge import merged
+from rag.ocr.turned import is_unsure
 from rag.page_text import PageText
 from rag.ports import ScannedPage
 from rag.renderers import worker
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 _MOST_LOST = 2
 # 16 million pixels are an A3 sheet at 290 dpi; what is larger is read at a lower resolution.
 _MOST_PX = 16_000_000
+_UNSURE = (
+    "OCR is not sure of what it read, whichever way up, and its words are left out. It may be a "
+    "poor scan, handwriting, a picture, or a language that ocr.languages does not name."
+)
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,9 @@ def missing_message() -> str:
 def _merged(scanned: worker.Scanned, read: PageText, identity: str) -> ScannedPage:
     page = scanned.page
     assert scanned.ocr_reason is not None
+    if is_unsure(read):
+        page = _with_notice(page, "ocr_unsure", _UNSURE)
+        read = PageText.empty()
     text = merged(page.text, read, scanned.ocr_reason)
     # A page without own words was read, whatever was found; of others OCR has to have a part.
     if text is page.text and len(page.text):

@@ -24,6 +24,7 @@ from PIL import Image
 from rag.errors import BackendError, DocumentError
 from rag.ocr.choose import ChosenEngine, load_engine
 from rag.ocr.decide import needs_ocr
+from rag.ocr.turned import read_any_way_up
 from rag.page_text import PageText
 from rag.ports import OcrEngine, PageRenderer, PdfInfo, ScannedPage
 from rag.processes import end_with_parent, ends_with_programs
@@ -270,12 +271,16 @@ def read_words(request: OcrRequest) -> ReadPixels:
         return ReadPixels(digest, None)
     try:
         with _silence():
-            read = _engine(request.engine).read(image)
+            shown = read_any_way_up(functools.partial(_seen, _engine(request.engine)), image)
     except MemoryError as error:
         raise BackendError("OCR takes more memory than it may have", code="ocr_failed") from error
-    # An engine reads what is a shade off its ground; people do not.
-    shown, _ = split_hidden(read, image, width_pt=image.width_pt, height_pt=image.height_pt)
     return ReadPixels(digest, shown)
+
+
+def _seen(engine: OcrEngine, page: RenderedPage) -> PageText:
+    """An engine reads what is a shade off its ground; people do not."""
+    read = engine.read(page)
+    return split_hidden(read, page, width_pt=page.width_pt, height_pt=page.height_pt)[0]
 
 
 def pixel_digest(page: RenderedPage) -> str:

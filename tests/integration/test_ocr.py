@@ -135,6 +135,31 @@ def test_words_that_an_engine_reads_where_nobody_sees_any_are_left_out(tmp_path,
     assert read.text.words == ("Wheat",)
 
 
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_scan_that_stands_on_its_side_is_read_where_its_words_are(reader, tmp_path, turn):
+    upright, turned = tmp_path / "upright.png", tmp_path / "turned.png"
+    upright.write_bytes(picture_file(WHEAT))
+    with Image.open(upright) as image:
+        image.rotate(turn, expand=True).save(turned, dpi=(150, 150))
+    (expected,), (page,) = (pages_of(reader.scan(path, [1])) for path in (upright, turned))
+    assert (page.text.text, page.notices) == (expected.text.text, ())
+    width, height = expected.width_pt, expected.height_pt
+    x, y = (expected.text.boxes[:, [side, side + 2]].mean(axis=1) for side in (0, 1))
+    places = {90: (y, width - x), 180: (width - x, height - y), 270: (height - y, x)}
+    found = [page.text.boxes[:, [side, side + 2]].mean(axis=1) for side in (0, 1)]
+    np.testing.assert_allclose(found, places[turn], atol=2)
+
+
+def test_words_that_ocr_is_not_sure_of_are_left_out_and_the_page_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "scan.png"
+    path.write_bytes(picture_file(WHEAT))
+    monkeypatch.setattr(worker, "read_words", losing_ocr.guesses)
+    with IsolatedReader(RenderSettings(), ocr=OcrSettings()) as reader:
+        (page,) = pages_of(reader.scan(path, [1]))
+    assert (len(page.text), codes(page)) == (0, ["ocr_unsure"])
+    assert page.ocr is not None  # so that the next ingest does not read it again
+
+
 @pytest.mark.parametrize(("mode", "is_read"), [("off", False), ("auto", False), ("always", True)])
 def test_pages_with_words_of_their_own_are_read_only_where_all_are(tmp_path, mode, is_read):
     path = tmp_path / "own.pdf"
