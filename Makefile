@@ -1,5 +1,7 @@
 # Targets for people and for CI; `make help` lists them. Needs GNU make 3.81 and a POSIX shell.
 BIN := .venv/bin
+# Files of tests in two processes: most of them wait for processes of their own.
+IN_PARALLEL := -n 2 --dist loadfile
 
 # Taken as typed: spaces, quotes and dollar signs in them reach the commands untouched.
 override PDF := $(value PDF)
@@ -32,12 +34,13 @@ test: setup ## What CI runs: format, lint, types, layers, tests
 	@echo "== layers: lint-imports"
 	@$(BIN)/lint-imports
 	@echo "== tests: pytest"
-	@$(BIN)/pytest -m "not nightly" -rs
+	@$(BIN)/pytest -m "not nightly" -rs $(IN_PARALLEL)
 
 test-torch: ## The tests of vision models and GPU scoring, on the CPU, in an environment with torch
 	@sh scripts/setup_torch.sh
 	@echo "== tests with torch: pytest"
-	@TRITON_INTERPRET=1 .venv-torch/bin/python -m pytest -m "not nightly" -rs tests/model tests/vision
+	@TRITON_INTERPRET=1 .venv-torch/bin/python -m pytest -m "not nightly" -rs \
+		$(IN_PARALLEL) tests/model tests/vision
 
 nightly: setup ## The tests that take longer than a commit may wait
 	@$(BIN)/pytest -m nightly -rs
