@@ -165,11 +165,17 @@ def _notices(
             "were left out.",
         )
     if summary.no_text_pages:
+        n = len(summary.no_text_pages)
+        start, their, found, them, shown = (
+            ("1 page shows something but holds", "its", "it is", "it", "it shows")
+            if n == 1
+            else (f"{n} pages show something but hold", "their", "they are", "them", "they show")
+        )
         yield Notice(
             "no_text_pages",
-            f"{len(summary.no_text_pages)} pages show something but hold no text layer, and no "
-            "words were read from their pixels; they are not found by their words. An encoder that "
-            "looks at pages finds them by what they show.",
+            f"{start} no text layer, and no words were read from {their} pixels; {found} not "
+            f"found by {their} words. "
+            f"An encoder that looks at pages finds {them} by what {shown}.",
         )
         if misses_ocr:
             yield Notice("ocr_missing", missing_message())

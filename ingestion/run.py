@@ -25,6 +25,7 @@ from ingestion.source import Refusal, SourceFile, document_id, printable
 from ingestion.text import document_view
 from rag.errors import BackendError, DocumentError, InputError, NotFound, RagError
 from rag.manifest import DocumentState, Incoming, Unchanged
+from rag.renderers.image_renderer import IMAGE_SUFFIXES
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter
 from rag.settings import Settings
@@ -264,10 +265,18 @@ class Ingestor:
 
     def _all_failed(self, incoming: Incoming, failed: Mapping[int, str]) -> Json:
         reasons = ", ".join(sorted(set(failed.values())))
+        is_image = Path(incoming.source).suffix.lower() in IMAGE_SUFFIXES
+        if is_image:
+            what = "the image could not be read"
+        elif len(failed) == 1:
+            what = "its only page could not be read"
+        else:
+            what = f"none of the {len(failed)} pages could be read"
+        viewer = "an image" if is_image else "a PDF"
         error = DocumentError(
-            f"none of the {len(failed)} pages could be read: {reasons}",
+            f"{what}: {reasons}",
             code="all_pages_failed",
-            next_step="Open the file in a PDF viewer and save it again, then ingest that.",
+            next_step=f"Open the file in {viewer} viewer and save it again, then ingest that.",
         )
         return self._refused(incoming, error, failed_pages=failed)
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from rag.apps.cli.app import run
 from rag.apps.cli.exit_codes import after_ingest
-from rag.apps.cli.report import page_list
+from rag.apps.cli.report import page_list, page_notes
 from rag.errors import NotFound
 
 HIT = {
@@ -283,6 +283,13 @@ def test_list_names_blank_wordless_and_failed_pages(octavo, capsys):
     out = " ".join(capsys.readouterr().out.split())
     for part in ("blank 3", "no text 5-7", "failed 9 (render_timeout)", "year=2024"):
         assert part in out
+
+
+@pytest.mark.parametrize(
+    ("pages", "note"), [([1, 2, 3, 7], "read by OCR: pages 1-3, 7"), ([4], "read by OCR: page 4")]
+)
+def test_what_ocr_read_is_named_as_pages(pages, note):
+    assert page_notes({"ocr_pages": pages}) == [note]
 
 
 def test_flags_of_search_reach_the_client(octavo):

@@ -185,6 +185,7 @@ def test_a_page_without_words_says_what_to_do_about_it(mixed: Mixed) -> None:
         (warning,) = mixed.told.by_source[source]["warnings"]
         assert warning["code"] == "no_text_pages"
         assert "text layer" in warning["message"]
+        assert warning["message"].startswith("1 page shows something but holds ")
     assert not mixed.told.by_source["sub/partial.pdf"]["warnings"]
 
 
@@ -421,6 +422,23 @@ def test_a_good_document_whose_file_turns_bad_stays_searchable(
     assert world.ingest().states == {"sub/a.pdf": "unchanged"}
     assert world.listed()["sub/a.pdf"]["state"] == "indexed"
     assert encoded == [1]
+
+
+def test_an_image_that_cannot_be_read_is_not_sent_to_a_pdf_viewer(world: World) -> None:
+    made = io.BytesIO()
+    Image.effect_noise((60, 40), 90).save(made, "PNG")
+    world.write("a.pdf", "Walrus on the ice")
+    (world.place / "photo.png").write_bytes(made.getvalue()[: len(made.getvalue()) // 2])
+    error = world.ingest().by_source["photo.png"]["error"]
+    assert error["message"].startswith("the image could not be read: ")
+    assert "PDF" not in error["next_step"]
+
+
+def test_a_document_whose_only_page_fails_says_so(world: World) -> None:
+    (world.place / "b.pdf").write_bytes(with_bad_pages("Walrus", bad=[1]))
+    error = world.ingest().by_source["b.pdf"]["error"]
+    assert error["message"].startswith("its only page could not be read: ")
+    assert "PDF viewer" in error["next_step"]
 
 
 def test_a_document_whose_pages_all_fail_is_failed_and_disturbs_no_other(world: World) -> None:

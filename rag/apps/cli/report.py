@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -182,16 +182,21 @@ def page_notes(document: Mapping[str, Any]) -> list[str]:
     """Blank, wordless and failed pages by number."""
     failed = document.get("failed_pages") or []
     reasons = sorted({clean(page["reason"]) for page in failed})
+    ocr_pages = document.get("ocr_pages") or []
     return [
         f"{label} {page_list(pages)}{suffix}"
         for label, pages, suffix in (
             ("blank", document.get("blank_pages") or [], ""),
             ("no text", document.get("no_text_pages") or [], ""),
-            ("read by OCR", document.get("ocr_pages") or [], ""),
+            (_read_by_ocr(ocr_pages), ocr_pages, ""),
             ("failed", [page["page_number"] for page in failed], f" ({', '.join(reasons)})"),
         )
         if pages
     ]
+
+
+def _read_by_ocr(pages: Sized) -> str:
+    return f"read by OCR: page{'' if len(pages) == 1 else 's'}"
 
 
 def ingested(event: Mapping[str, Any], console: Console) -> None:
