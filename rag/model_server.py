@@ -5,6 +5,7 @@ bounded size. The key goes to that server alone, and into no message.
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import threading
@@ -163,23 +164,35 @@ class ModelServer:
         """
         return self._ask("POST", path, body, retry_s, self._closed)
 
-    def post_all(self, path: str, bodies: Sequence[Callable[[], Json]]) -> list[Json]:
+    def post_all(
+        self, path: str, bodies: Sequence[Callable[[], Json]], *, within_s: float = math.inf
+    ) -> list[Json]:
         """Answers in the order of the bodies, each made when its request is due.
+
+        Args:
+            path: with its leading slash.
+            bodies: each called for what is sent as JSON.
+            within_s: of all of them with all their tries; then it is `..._timeout`.
 
         Raises:
             ModelFailed: as `post`, of the first that failed; the others are given up.
         """
         give_up = threading.Event()
+        deadline = time.monotonic() + within_s
 
         def ask(body: Callable[[], Json]) -> Json:
-            return self._ask("POST", path, body(), None, give_up)
+            return self._ask("POST", path, body(), None, give_up, deadline)
 
         self._calls.add(give_up)
         futures: list[Future[Json]] = []
         try:
             with self._translated():
                 futures.extend(self._threads.submit(ask, body) for body in bodies)
-            return [future.result() for future in futures]
+            if within_s == math.inf:
+                return [future.result() for future in futures]
+            return [future.result(max(0.0, deadline - time.monotonic())) for future in futures]
+        except TimeoutError as error:  # of the wait here: those of a request are translated
+            raise self._too_slow() from error
         except CancelledError as error:  # closed by another thread before its turn came
             raise self._unreachable("the connection was closed") from error
         finally:
@@ -196,13 +209,15 @@ class ModelServer:
         body: Json | None,
         retry_s: float | None,
         stop: threading.Event,
+        deadline: float = math.inf,
     ) -> Json:
         content = None if body is None else json.dumps(body).encode()
         end = time.monotonic() + (self._retry_s if retry_s is None else min(retry_s, self._retry_s))
         wait_s = _FIRST_WAIT_S
+        end = min(end, deadline)
         while True:
             try:
-                return self._try(method, path, content)
+                return self._try(method, path, content, deadline)
             except _Retryable as failed:
                 # Spread, so that requests turned away together do not come back together.
                 pause_s = failed.wait_s
@@ -212,12 +227,19 @@ class ModelServer:
                 if time.monotonic() + pause_s > end or stop.wait(pause_s):
                     raise failed.error from failed.__cause__
 
-    def _try(self, method: str, path: str, content: bytes | None) -> Json:
+    def _try(self, method: str, path: str, content: bytes | None, deadline: float) -> Json:
         headers = None if content is None else {"Content-Type": "application/json"}
         with self._slots, self._translated(), self._under_way():
-            end = time.monotonic() + self._timeout_s
+            left_s = min(self._timeout_s, deadline - time.monotonic())
+            if left_s <= 0:
+                raise self._too_slow()
+            end = time.monotonic() + left_s
             with self._client.stream(
-                method, self._base + path, content=content, headers=headers
+                method,
+                self._base + path,
+                content=content,
+                headers=headers,
+                timeout=httpx.Timeout(left_s, connect=min(_CONNECT_S, left_s)),
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     raise self._refusal(response, end)

@@ -46,8 +46,9 @@ class HttpReranker:
 
     wants_image = False
 
-    def __init__(self, server: ModelServer, model: str | None) -> None:
+    def __init__(self, server: ModelServer, model: str | None, timeout_s: float) -> None:
         self._server = server
+        self._timeout_s = timeout_s
         self._model = model
         self._is_probability = True
 
@@ -69,7 +70,7 @@ class HttpReranker:
             retry_s=_RETRY_S,
             requests=_REQUESTS,
         )
-        return cls(server, settings.model)
+        return cls(server, settings.model, settings.timeout_s)
 
     @property
     def model_id(self) -> str:
@@ -90,7 +91,9 @@ class HttpReranker:
         sent = [text for of_page in texts for text in of_page]
         parts = [sent[start : start + _TEXTS] for start in range(0, len(sent), _TEXTS)]
         answers = self._server.post_all(
-            "/rerank", [partial(self._body, question, part) for part in parts]
+            "/rerank",
+            [partial(self._body, question, part) for part in parts],
+            within_s=self._timeout_s,
         )
         found = [
             score

@@ -117,7 +117,7 @@ class RerankSettings(Section):
         description="Share of the reranker's rank against the rank before, by reciprocal ranks.",
     )
     timeout_s: float = Field(
-        60.0, gt=0, le=86_400, description="For http: time that one request may take."
+        60.0, gt=0, le=86_400, description="For http: time that reranking a search may take."
     )
 
 

@@ -1,9 +1,11 @@
 """The reranker behind a server, over a real socket, with servers that answer as they like."""
 
 import math
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from pydantic import SecretStr
@@ -211,3 +213,39 @@ def test_an_address_is_wanted():
         with pytest.raises(ConfigError) as caught:
             HttpReranker.connect(RerankSettings(method="http", url=url))
         assert caught.value.next_step
+
+
+@pytest.mark.parametrize("drips", ["body", "head", "nothing"])
+@pytest.mark.parametrize("n_pages", [1, 200])
+def test_a_server_that_drips_holds_a_search_up_for_the_timeout_and_no_longer(drips, n_pages):
+    listening = socket.create_server(("127.0.0.1", 0))
+    closed = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            if drips == "body":
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+            elif drips == "head":
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not closed.wait(0.05):
+                if drips != "nothing":
+                    connection.sendall(b" ")
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    reranker = connected(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=0.6)
+    start = time.monotonic()
+    try:
+        with pytest.raises(ModelFailed) as caught:
+            reranker.scores("cash", [page(str(n), "cash flow") for n in range(n_pages)])
+        took_s = time.monotonic() - start
+    finally:
+        closed.set()
+        listening.close()
+        reranker.close()
+    assert caught.value.code == "reranker_timeout"
+    assert 0.4 < took_s < 1.1
