@@ -47,7 +47,7 @@ SEARCH = {
     "encoder": "words@1",
     "warnings": [{"code": "no_text", "message": "page 5 has no words"}],
     "explain": {
-        "weights": {"words": 1.0, "patches": 0.5},
+        "weights": {"words": 1.0, "patches": 0.5, "captions": 0.5},
         "candidates": 12,
         "hits": [
             {
@@ -56,7 +56,7 @@ SEARCH = {
                 "source": "report.pdf",
                 "page_number": 2,
                 "score": 21.4,
-                "legs": {"words": {"score": 9.1, "rank": 3}},
+                "legs": {"words": {"score": 9.1, "rank": 3}, "patches": {"score": 4.0, "rank": 1}},
             }
         ],
         "expected": {"rank": None, "candidate": False},
@@ -259,8 +259,16 @@ def test_search_without_a_hit_says_so(octavo, capsys):
 def test_explain_shows_stages_and_the_parts_of_each_score(octavo, capsys):
     run(["search", "dividend", "--explain"])
     out = capsys.readouterr().out
-    for part in ("fde", "1000", "9.100 #3", "0.5", "The expected page was no candidate"):
+    for part in (
+        "fde",
+        "1000",
+        "9.100 #3",
+        "4.000 #1",
+        "0.5",
+        "The expected page was no candidate",
+    ):
         assert part in out
+    assert "captions" not in out  # it says nothing of the pages shown
 
 
 def test_ask_shows_the_answer_then_numbered_citations(octavo, capsys):
@@ -297,6 +305,7 @@ def test_flags_of_search_reach_the_client(octavo):
         shlex.split(
             "search dividend -k 7 --mode text --exact --explain --expect b:c.pdf:4 -c books"
             " --doc a.pdf --doc b.pdf --pages 3-7 --filter year=2023"
+            " --granularity document --after 'and before?'"
         )
     )
     assert octavo.commands == ["octavo search"]
@@ -311,6 +320,8 @@ def test_flags_of_search_reach_the_client(octavo):
                 "exact": True,
                 "explain": True,
                 "expect": ("b:c.pdf", 4),
+                "granularity": "document",
+                "history": [["and before?"]],
                 "filters": {"year": 2023},
                 "documents": ["a.pdf", "b.pdf"],
                 "pages": (3, 7),

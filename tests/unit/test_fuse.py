@@ -127,7 +127,7 @@ def test_zscore_is_the_weighted_sum_with_document_and_prior_on_their_own_scales(
     weights = chosen.weights.model_dump()
     legs = {n: aligned(IDS, leg) for n, leg in LEGS.items() if n not in ("document", "prior")}
     expected = weighted_zscore_sum(legs, weights)
-    expected = expected + 2.0 * aligned(IDS, LEGS["document"]) + 0.75 * aligned(IDS, LEGS["prior"])
+    expected = expected + 2.0 * aligned(IDS, LEGS["document"]) + aligned(IDS, LEGS["prior"])
     found = dict(fused(IDS, LEGS, Mode.HYBRID, chosen))
     assert [found[i] for i in IDS] == pytest.approx(expected.tolist(), abs=1e-12)
 
