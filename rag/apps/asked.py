@@ -1,4 +1,4 @@
-"""Queries as the faces hand them in, words and JSON, and as results show them again."""
+"""Queries as the faces hand them in, words and JSON, and how results say they were read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from rag.errors import InputError
+from rag.filters import Filter
 from rag.geometry import Box
 from rag.page_region import PageRegion
 from rag.query import Query
@@ -126,3 +127,35 @@ def _region(
             next_step="Give x0, y0, x1, y1 in page points, or no region for the whole page.",
         )
     return PageRegion(ref, Box(*map(float, box)))
+
+
+def is_by_document(granularity: str) -> bool:
+    if granularity not in ("page", "document"):
+        raise InputError(
+            f"there is no granularity {granularity!r}", next_step="Use page or document."
+        )
+    return granularity == "document"
+
+
+def scope_asked(
+    reader: CollectionReader,
+    filters: Json | None,
+    documents: Sequence[str] | None,
+    pages: Sequence[int] | None,
+) -> Filter | None:
+    """What a search is narrowed to; None is everything. Raises as `CollectionReader.scope`."""
+    if not filters and not documents and pages is None:
+        return None
+    span = None if pages is None else (int(pages[0]), int(pages[1]))
+    return reader.scope(filters, documents, span)
+
+
+def readers_asked(readers: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Raises InputError for an entry that is neither `user:ID`, `group:NAME` nor `*`."""
+    if not readers:
+        return None
+    for entry in readers:
+        kind, separator, name = entry.partition(":")
+        if entry != "*" and not (kind in ("user", "group") and separator and name):
+            raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
+    return tuple(sorted(set(readers)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,28 @@ from ingestion.events import OnEvent
 from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
-from rag.apps.asked import beyond_text, query_asked, spoken, turns, understood
+from rag.apps.asked import (
+    beyond_text,
+    is_by_document,
+    query_asked,
+    readers_asked,
+    scope_asked,
+    spoken,
+    turns,
+    understood,
+)
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
 from rag.apps.page_drawing import as_png_base64
 from rag.apps.query_image import image_from_base64
-from rag.ask import AskResult
+from rag.apps.shapes import answer_given, documents_found, hit_found, timings
 from rag.errors import InputError
-from rag.filters import Filter
 from rag.query import Query, encode
 from rag.ranking.legs import Mode
-from rag.repository import CollectionReader, PageSummary
-from rag.retrieve import SearchRequest, SearchResult
+from rag.repository import CollectionReader
+from rag.retrieve import SearchRequest
 from rag.settings import Settings
 from rag.tuned import TunedWidths, with_tuning
-from rag.types import Json, Notice, PageField, PageHit, PageRef, Principal
+from rag.types import Json, Notice, PageField, PageRef, Principal
 from rag.wiring import Engine
 
 # The store stands still for seconds while it optimizes, and small additions gain nothing by it.
@@ -96,11 +104,11 @@ class Service:
             top_k,
             mode=Mode(mode),
             exact=exact,
-            scope=_scope(reader, filters, documents, pages),
+            scope=scope_asked(reader, filters, documents, pages),
             highlights=highlights,
             explain=explain,
             expect=expected,
-            by_document=_by_document(granularity),
+            by_document=is_by_document(granularity),
             history=turns(history),
         )
         found = self._engine.retriever(collection, retrieval).search(reader, request)
@@ -116,21 +124,21 @@ class Service:
             "encoder": str(self._engine.encoder.identity),
             "hits": [
                 {
-                    **_hit(hit),
+                    **hit_found(hit),
                     "width_pt": round(frames[record_id].width_pt, 2),
                     "height_pt": round(frames[record_id].height_pt, 2),
                 }
                 for hit, record_id in zip(found.hits, found.record_ids, strict=True)
                 if record_id in frames
             ],
-            **_documents(found, frames, granularity),
+            **documents_found(found, frames, granularity),
             "stages": [stage.as_dict() for stage in found.stages],
             "warnings": [
                 warning.as_dict()
                 for warning in (*found.warnings, *self._tuning_notices(reader, collection))
             ],
             "tuned": self._engine.tuning(collection) is not None,
-            "timings_ms": _timings(start, found),
+            "timings_ms": timings(start, found),
         }
         return shown | ({"explain": found.explanation} if explain else {})
 
@@ -152,10 +160,10 @@ class Service:
             reader,
             spoken(question),
             mode=Mode(mode),
-            scope=_scope(reader, filters, documents, pages),
+            scope=scope_asked(reader, filters, documents, pages),
             history=turns(history),
         )
-        answer = _answer(question, collection, result)
+        answer = answer_given(question, collection, result)
         answer["warnings"] += [
             notice.as_dict() for notice in self._tuning_notices(reader, collection)
         ]
@@ -319,7 +327,7 @@ class Service:
             files,
             IngestOptions(
                 metadata=metadata or None,
-                readers=_readers(readers),
+                readers=readers_asked(readers),
                 force=force,
                 password=password,
             ),
@@ -443,115 +451,3 @@ class Service:
             return None
         asked = encode(query, self._engine.encoder, reader).encoded
         return mark(page.with_vectors(vectors), asked, query.text, token=token)
-
-
-# --- shapes -------------------------------------------------------------------------------------
-def _by_document(granularity: str) -> bool:
-    if granularity not in ("page", "document"):
-        raise InputError(
-            f"there is no granularity {granularity!r}", next_step="Use page or document."
-        )
-    return granularity == "document"
-
-
-def _documents(found: SearchResult, pages: Mapping[str, PageSummary], granularity: str) -> Json:
-    """The documents found, best first, where documents were looked for."""
-    if granularity == "page":
-        return {}
-    return {
-        "documents": [
-            {
-                "rank": rank,
-                "document_id": document.document_id,
-                "source": document.source,
-                "score": document.score,
-                "pages": [
-                    {"page_number": pages[record_id].ref.page_number, "score": score}
-                    for record_id, score in document.pages
-                    if record_id in pages
-                ],
-            }
-            for rank, document in enumerate(found.documents, start=1)
-            # As with hits: one that went away meanwhile is not named.
-            if document.pages[0][0] in pages
-        ]
-    }
-
-
-def _scope(
-    reader: CollectionReader,
-    filters: Json | None,
-    documents: Sequence[str] | None,
-    pages: Sequence[int] | None,
-) -> Filter | None:
-    if not filters and not documents and pages is None:
-        return None
-    span = None if pages is None else (int(pages[0]), int(pages[1]))
-    return reader.scope(filters, documents, span)
-
-
-def _hit(hit: PageHit) -> Json:
-    return {
-        "rank": hit.rank,
-        "document_id": hit.ref.document_id,
-        "source": hit.source,
-        "page_number": hit.ref.page_number,
-        "score": round(hit.score, 6),
-        "score_normalized": round(hit.score_normalized, 4),
-        "snippet": hit.snippet,
-        "boxes": [{"box": box.rounded(), "weight": weight} for box, weight in hit.boxes],
-        "scores": {name: round(score, 4) for name, score in hit.scores.items()},
-    }
-
-
-def _timings(start: float, found: SearchResult) -> Json:
-    return {
-        **{stage.name: round(stage.ms, 2) for stage in found.stages},
-        "total": round((time.perf_counter() - start) * 1000, 2),
-    }
-
-
-def _answer(question: str, collection: str, result: AskResult) -> Json:
-    answer = result.answer
-    return {
-        "question": question,
-        "collection": collection,
-        "answer": answer.text,
-        "abstained": answer.abstained,
-        "confidence": round(answer.confidence, 4),
-        "model_id": answer.model_id,
-        "citations": [
-            {
-                "marker": citation.marker,
-                "document_id": citation.ref.document_id,
-                "source": citation.source,
-                "page_number": citation.ref.page_number,
-                "quote": citation.quote,
-                "boxes": [box.rounded() for box in citation.boxes],
-                "verified": citation.verified,
-            }
-            for citation in answer.citations
-        ],
-        "unsupported": list(answer.unsupported),
-        "pages": [
-            {
-                "document_id": hit.ref.document_id,
-                "source": hit.source,
-                "page_number": hit.ref.page_number,
-                "score": round(hit.score, 6),
-            }
-            for hit in result.search.hits
-        ],
-        "warnings": [warning.as_dict() for warning in (*result.search.warnings, *result.warnings)],
-    }
-
-
-def _readers(readers: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Raises InputError for an entry that is neither `user:ID`, `group:NAME` nor `*`."""
-    if not readers:
-        return None
-    for entry in readers:
-        kind, separator, name = entry.partition(":")
-        if entry != "*" and not (kind in ("user", "group") and separator and name):
-            raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
-    return tuple(sorted(set(readers)))
