@@ -1,5 +1,6 @@
 """What several kinds of tests share."""
 
+import os
 import signal
 from collections.abc import Callable
 from functools import cache
@@ -10,6 +11,8 @@ import pytest
 # A shell starts what runs in its background with Ctrl-C ignored, and so do all processes started
 # from there; tests of Ctrl-C must not depend on who ran the suite.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tests in several processes get the width of the terminal they were started from.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

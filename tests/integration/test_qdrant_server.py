@@ -162,6 +162,7 @@ def test_a_new_collection_has_every_field_bits_of_the_fde_and_no_graph(server):
         "patches": 8,
         "headings": 8,
         "dense": 6,
+        "captions": 6,
         "fde": 64,
     }
     for name, vector in vectors.items():

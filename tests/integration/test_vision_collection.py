@@ -192,7 +192,7 @@ def test_words_that_a_query_moves_away_from_change_its_map(service: Service) -> 
 
 def test_words_under_the_best_patches_are_named(place: Path, tmp_path: Path) -> None:
     # The print stands on the block, so that it is under the hottest cells.
-    words = PdfText("Hidden treasure here", 125, 400, 11)
+    words = PdfText("Hidden treasure here", 125, 400, 11, grey=1.0)
     (tmp_path / "dark.pdf").write_bytes(
         make_pdf([PdfPage([words, PdfText("Far away", 60, 740, 11)], [BLOCKS[1]], 600, 780)])
     )
