@@ -125,6 +125,7 @@ def stored_document_event(
     crowded: Sequence[int] = (),
     page_notices: Sequence[tuple[int, Notice]] = (),
     misses_ocr: bool = False,
+    lost_outline: bool = False,
 ) -> Json:
     """A document as it stands now.
 
@@ -134,9 +135,18 @@ def stored_document_event(
         crowded: pages with more words than vectors.
         page_notices: (page number, notice) of what its pages have to say.
         misses_ocr: words should be read from pixels, and nobody is installed who could.
+        lost_outline: its bookmarks could not be read.
     """
     shown = summary.as_dict()
     notices = [*_notices(summary, crowded, misses_ocr=misses_ocr), *_of_pages(page_notices)]
+    if lost_outline:
+        notices.append(
+            Notice(
+                "bookmarks_unread",
+                "The file's bookmarks cannot be read; its pages are not found by the titles of "
+                "their sections. Another reader may read them: render.renderer = pypdfium2.",
+            )
+        )
     return {
         "event": "document",
         "source": summary.source,

@@ -261,6 +261,7 @@ class Ingestor:
             "replaced" if version.replaces and whole else str(state),
             crowded=document.crowded,
             page_notices=document.notices,
+            lost_outline=document.info.lost_outline,
         )
 
     def _all_failed(self, incoming: Incoming, failed: Mapping[int, str]) -> Json:
@@ -323,6 +324,7 @@ class Ingestor:
         *,
         crowded: Sequence[int] = (),
         page_notices: Sequence[tuple[int, Notice]] = (),
+        lost_outline: bool = False,
     ) -> Json:
         summary = self._reader_for().document(incoming.document_id)
         return stored_document_event(
@@ -331,6 +333,7 @@ class Ingestor:
             crowded=crowded,
             page_notices=page_notices,
             misses_ocr=self._misses_ocr,
+            lost_outline=lost_outline,
         )
 
 

@@ -46,12 +46,18 @@ class OutlineEntry:
 
 @dataclass(frozen=True)
 class PdfInfo:
-    """What opening a file told: its pages, and whether the reader had to mend it."""
+    """What opening a file told: its pages, and whether the reader had to mend it.
+
+    Attributes:
+        outline: its bookmarks; empty where there are none.
+        lost_outline: there may be some, and the reader failed on them.
+    """
 
     n_pages: int
     title: str = ""
     is_repaired: bool = False
     outline: tuple[OutlineEntry, ...] = ()
+    lost_outline: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,13 @@ class PymupdfRenderer:
 
     def open(self, path: Path, *, password: str | None = None) -> PdfInfo:
         document = self._document(path, password)
+        outline = _outline(document)
         return PdfInfo(
             n_pages=len(document),
             title=str((document.metadata or {}).get("title") or "").strip(),
             is_repaired=bool(document.is_repaired),
-            outline=_outline(document),
+            outline=outline or (),
+            lost_outline=outline is None,
         )
 
     def words(self, path: Path, page_number: int, *, password: str | None = None) -> PageText:
@@ -150,7 +152,9 @@ def _translated(path: Path, page_number: int | None = None) -> Iterator[None]:
         raise page_frame.page_failed(path, page_number, reason) from error
 
 
-def _outline(document: Any) -> tuple[OutlineEntry, ...]:
+def _outline(document: Any) -> tuple[OutlineEntry, ...] | None:
+    """None where MuPDF fails on the bookmarks, which a document can be read without."""
+
     def told(bookmark: Any) -> tuple[str, int | None]:
         title = str(bookmark.title or "")
         if bookmark.is_external or not bookmark.uri:
@@ -169,8 +173,10 @@ def _outline(document: Any) -> tuple[OutlineEntry, ...]:
             told=told,
             n_pages=len(document),
         )
-    except Exception:  # noqa: BLE001 - MuPDF raises many kinds of its own; pages do not need bookmarks
-        return ()
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF raises many kinds of its own; the ingest tells of it
+        return None
 
 
 def _turned(boxes: npt.NDArray[np.float64], matrix: Any) -> FloatArray:

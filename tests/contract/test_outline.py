@@ -225,3 +225,18 @@ def test_any_tangle_of_links_ends_with_each_bookmark_at_most_once_on_a_page_of_t
     assert len(titles) == len(set(titles))
     assert all("\x00" not in title for title in titles)
     assert all(1 <= entry.page_number <= 10 and entry.level >= 1 for entry in found)
+
+
+def test_bookmarks_that_the_reader_fails_on_are_told_and_cost_no_page(
+    monkeypatch: pytest.MonkeyPatch, pdf: Path
+) -> None:
+    pytest.importorskip("pymupdf")
+    from rag.renderers import pymupdf_renderer
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a cycle in the outline")
+
+    pdf.write_bytes(make_pdf(PAGES))
+    monkeypatch.setattr(pymupdf_renderer, "read_outline", fail)
+    info = choose_renderer("pymupdf").open(pdf)
+    assert (info.n_pages, info.outline, info.lost_outline) == (len(PAGES), (), True)

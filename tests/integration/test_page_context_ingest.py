@@ -1,11 +1,13 @@
 """Words of a page's document in the index, through a real ingest, also one that goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rag.apps.service import Service
+from rag.ports import PdfInfo
 from rag.scoring.lexical import query_vector
 from rag.settings import load_settings
 from rag.testing import make_pdf
@@ -83,3 +85,23 @@ def test_an_ingest_that_was_stopped_goes_on_with_the_same_words(
     resumed = ingest(tmp_path, handbook)
     for term, pages in at_once.items():
         assert resumed[term] == pytest.approx(pages)
+
+
+def test_an_ingest_tells_of_bookmarks_that_could_not_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "handbook.pdf"
+    file.write_bytes(make_pdf(PAGES[:1]))
+    settings = load_settings(overrides={"store": {"data_dir": tmp_path / "data"}}, environ={})
+    events: list[Any] = []
+    with Engine(settings) as engine:
+        read = engine.isolated.open
+
+        def without_outline(path: Path, **options: Any) -> PdfInfo:
+            return replace(read(path, **options), lost_outline=True)
+
+        engine.isolated.open = without_outline  # type: ignore[method-assign]  # as on an odd file
+        Service(engine, Principal.owner()).ingest(
+            paths=[file], collection="default", on_event=events.append
+        )
+    (document,) = (event for event in events if event["event"] == "document")
+    assert [each["code"] for each in document["warnings"]] == ["bookmarks_unread"]
+    assert document["state"] == "indexed"
