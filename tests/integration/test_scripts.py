@@ -47,7 +47,9 @@ FILES = {
     # Drawn backwards, so that readers see each word from its end.
     "he-backwards": ("מפעלים קטנים בצפון\nייצור שבבים", "חופים ארוכים\nגנים לאומיים", False),
     "ru": (
-        "выручка компании выросла\nпродажи ёлочных игрушек",
+        # Long enough that its language can be told, and its words are stemmed.
+        "выручка компании выросла в прошлом году\n"
+        "продажи ёлочных игрушек не были выше, чем в том же году на севере",
         "столовая открыта\nбиблиотека",
         False,
     ),
@@ -105,8 +107,10 @@ def best(data: Path, question: str) -> tuple[str, int]:
         ("he-backwards", "מפעלים קטנים"),
         ("ru", "Какова выручка?"),
         ("ru", "елочных"),
+        ("ru", "о выручках"),  # another case: found by its stem alone
         ("de", "umsatze"),
         ("de", "strasse"),
+        ("de", "Ergebnissen"),
         ("el", "ΕΣΟΔΑ"),
         ("hi", "कंपनी का राजस्व कितना है?"),
         ("hi", "बिजली कीमत"),
@@ -117,3 +121,16 @@ def best(data: Path, question: str) -> tuple[str, int]:
 )
 def test_a_page_is_found_by_a_question_in_its_script(data: Path, name: str, question: str) -> None:
     assert best(data, question) == place_of(name)
+
+
+def test_a_year_is_found_as_pages_write_it_and_only_where_variants_count(tmp_path: Path) -> None:
+    pages = ["Results of fiscal 2021 were weak", "Results of fiscal 2022 were strong"]
+    (tmp_path / "years.pdf").write_bytes(make_script_pdf(pages))
+    octavo(tmp_path / "data", "ingest", str(tmp_path / "years.pdf"))
+    assert best(tmp_path / "data", "FY22") == ("years.pdf", 2)
+    as_written = octavo(
+        tmp_path / "data",
+        *("search", "FY22", "--mode", "text", "--json"),
+        *("--set", "retrieval.wording.variants=false"),
+    )
+    assert json.loads(as_written)["hits"] == []
