@@ -14,6 +14,9 @@ from rag.testing.script_pdfs import make_script_pdf
 
 # ruff: noqa: RUF001 - letters of other scripts are what it is about
 
+# Long enough that their language can be told, so that their words are stemmed.
+_RUSSIAN = """выручка компании выросла в прошлом году
+продажи ёлочных игрушек не были выше, чем в том же году на севере"""
 _GERMAN = """Die Umsätze der Gesellschaft sind gestiegen
 und das Ergebnis ist höher als im Jahr davor.
 Der Hauptsitz ist in München, die Straße ist neu."""
@@ -47,9 +50,7 @@ FILES = {
     # Drawn backwards, so that readers see each word from its end.
     "he-backwards": ("מפעלים קטנים בצפון\nייצור שבבים", "חופים ארוכים\nגנים לאומיים", False),
     "ru": (
-        # Long enough that its language can be told, and its words are stemmed.
-        "выручка компании выросла в прошлом году\n"
-        "продажи ёлочных игрушек не были выше, чем в том же году на севере",
+        _RUSSIAN,
         "столовая открыта\nбиблиотека",
         False,
     ),
