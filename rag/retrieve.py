@@ -20,7 +20,7 @@ from rag.ranking.explain import explanation
 from rag.ranking.join import joined
 from rag.ranking.legs import Mode
 from rag.ranking.length import shortened, shortened_turns
-from rag.ranking.rank import Ranked, Ranker, RankRequest, Stages
+from rag.ranking.rank import DocumentCaches, Ranked, Ranker, RankRequest, Stages
 from rag.ranking.rerank import LEG as RERANK_LEG
 from rag.ranking.rerank import Reranked, page_reader, rerank, rerank_failed
 from rag.ranking.route import ROUTES, Route, RouteName, choose_route, whole_document
@@ -131,10 +131,11 @@ class Retriever:
         patches: PatchSearch,
         settings: RetrievalSettings,
         models: SearchModels | None = None,
+        caches: DocumentCaches | None = None,
     ) -> None:
         require_relevance(settings.select, settings.rerank)
         self._encoder = encoder
-        self._ranker = Ranker(encoder, patches)
+        self._ranker = Ranker(encoder, patches, caches or DocumentCaches())
         self._settings = settings
         self._models = models or SearchModels()
 

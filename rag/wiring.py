@@ -31,6 +31,7 @@ from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
 from rag.patch_search import PatchSearch
 from rag.ports import AnswerModel, ChatModel, IndexSpec, PageEncoder, PageIndex, TellsNotices
+from rag.ranking.rank import DocumentCaches
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter, Repository
 from rag.rerankers.choose import Rerankers
@@ -185,6 +186,7 @@ class Engine:
         self._indexes: dict[str, PageIndex] = {}
         self._fdes: dict[str, FdeEncoder] = {}
         self._retrievers: dict[tuple[str, str], Retriever] = {}
+        self._document_caches = DocumentCaches()
         self._patch_searches: dict[tuple[str, str], PatchSearch] = {}
         self._tunings: dict[str, Tuning | None] = {}
         self._packs: dict[str, PagePack] = {}
@@ -274,7 +276,9 @@ class Engine:
                     self._retrievers.pop(next(iter(self._retrievers)))
                 patches = self._patch_search(collection, chosen)
                 models = SearchModels(self.rerankers.of, lambda: self.chat)
-                self._retrievers[key] = Retriever(self.encoder, patches, chosen, models)
+                self._retrievers[key] = Retriever(
+                    self.encoder, patches, chosen, models, self._document_caches
+                )
             return self._retrievers[key]
 
     def _patch_search(self, collection: str, chosen: RetrievalSettings) -> PatchSearch:

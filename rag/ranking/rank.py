@@ -100,14 +100,21 @@ class Ranked:
     asked: QueryVectors
 
 
+@dataclass(frozen=True)
+class DocumentCaches:
+    """What is kept of documents between searches, whatever settings they are made with."""
+
+    scores: DocumentScores = field(default_factory=DocumentScores)
+    vectors: DocumentVectors = field(default_factory=DocumentVectors)
+
+
 class Ranker:
     """Ranks pages of one collection. Thread-safe."""
 
-    def __init__(self, encoder: PageEncoder, patches: PatchSearch) -> None:
+    def __init__(self, encoder: PageEncoder, patches: PatchSearch, caches: DocumentCaches) -> None:
         self._encoder = encoder
         self._patches = patches
-        self.document_scores = DocumentScores()
-        self.document_vectors = DocumentVectors()
+        self._caches = caches
 
     def rank(
         self,
@@ -121,12 +128,12 @@ class Ranker:
         with stages.stage("encode"):
             asked = encode(request.query, self._encoder, reader)
         stages.warnings += asked.notices
-        documents = self.document_scores.known(reader)
+        documents = self._caches.scores.known(reader)
         known = _Documents(documents.languages, documents.has_captions)
         if request.mode is Mode.HYBRID:
             known = replace(known, scores=documents.scores(text))
             if settings.context.document_vector:
-                by_vector = self.document_vectors(reader, asked.encoded.dense)
+                by_vector = self._caches.vectors(reader, asked.encoded.dense)
                 known = replace(known, vector_scores=by_vector)
         return _Search(self._patches, reader, request, settings, asked, known, stages).run()
 
@@ -141,8 +148,8 @@ class Ranker:
         with stages.stage("first documents") as counts:
             dense = encode(request.query, self._encoder, reader).encoded.dense
             found = first_documents(
-                self.document_scores.known(reader).scores(request.query.text),
-                self.document_vectors(reader, dense),
+                self._caches.scores.known(reader).scores(request.query.text),
+                self._caches.vectors(reader, dense),
                 documents_in(reader, request.scope),
                 limit=max(settings.context.documents, request.top_k),
             )
