@@ -219,7 +219,8 @@ def test_the_pages_of_a_collection_are_refined_on_and_found_anew_within_the_scop
     world = World(tmp_path, DOCUMENTS)
     reader, chosen = world.reader, settings(variant="search", learning_rate=0.02)
     scope = reader.scope({"name": {"$ne": "secret"}})
-    every_id = reader.ids(scope)
+    of_page = reader.pages(reader.ids(scope))
+    every_id = sorted(of_page, key=lambda i: of_page[i].ref)  # ids are of chance, pages are not
     query = rows(["tide", "power"])
     patches = PatchSearch(packed_search(world.fde, chosen))
     words = dict(zip(every_id, range(len(every_id)), strict=True))
