@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rag.filters import Filter
-from rag.ports import AnswerModel, Evidence
+from rag.ports import AnswerModel, AnswerRequest, Evidence
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import Retriever, SearchRequest, SearchResult
@@ -59,7 +59,7 @@ class Asker:
             return AskResult(self._nothing_found(found), found, found.stages)
         start = time.perf_counter()
         evidence, without = self._evidence(reader, found)
-        answer = self._model.answer(found.question, found.query, evidence)
+        answer = self._model.answer(AnswerRequest(found.question, found.query, evidence))
         answered = StageReport("answer", len(found.hits), (time.perf_counter() - start) * 1000)
         return AskResult(answer, found, (*found.stages, answered), _degraded(evidence, without))
 

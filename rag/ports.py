@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from rag.deadline import Deadline
 from rag.filters import Filter
-from rag.geometry import FloatArray
+from rag.geometry import Box, FloatArray
 from rag.page_text import PageText
 from rag.types import (
     Answer,
     Candidate,
+    Citation,
+    Claim,
     Json,
     MultiVector,
     Notice,
@@ -26,6 +29,7 @@ from rag.types import (
     PageRef,
     RenderedPage,
     SparseVector,
+    TokenUsage,
 )
 
 
@@ -303,21 +307,31 @@ class ChatReply:
     Attributes:
         first_token: log probability of each candidate for the first token of the reply; empty where
             the server tells none.
+        is_cut: the reply ends where the limit of tokens was reached.
+        usage: None where the server does not count.
     """
 
     text: str
     first_token: Mapping[str, float] = field(default_factory=dict)
+    is_cut: bool = False
+    usage: TokenUsage | None = None
 
 
 class ChatModel(Protocol):
     """Completes a chat. Thread-safe.
 
     Raises:
-        BackendError: `chat_unreachable`, `chat_refused` (key, model or request), `chat_timeout`.
+        BackendError: `chat_unreachable`, `chat_refused` (key, model or request), `chat_timeout`,
+            `chat_bad_reply`; `cancelled`.
     """
 
     @property
     def model_id(self) -> str: ...
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it may be shown images; a model that nobody knows better of may."""
+        ...
 
     def complete(
         self,
@@ -326,6 +340,8 @@ class ChatModel(Protocol):
         max_tokens: int | None = None,
         json_schema: Json | None = None,
         first_token: bool = False,
+        on_piece: Callable[[str], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> ChatReply:
         """One reply at temperature 0.
 
@@ -335,6 +351,10 @@ class ChatModel(Protocol):
             json_schema: the reply's shape, where the server can hold a model to one; whoever asks
                 checks the reply all the same.
             first_token: ask for log probabilities of the first token.
+            on_piece: hears each piece of the reply as it arrives; together they are the reply's
+                text. A reply that was heard in part is not tried again. What it raises ends the
+                reply.
+            deadline: all tries, waits and reading end with it.
         """
         ...
 
@@ -380,20 +400,80 @@ class Reranker(Protocol):
 # --- answers ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Evidence:
-    """A page shown to an answer model; `number` is what the model cites."""
+    """A page shown to an answer model.
+
+    Attributes:
+        number: what the model cites it by, from 1; the same for as long as the question lasts.
+        text: the page's words, without those nobody sees.
+        vectors: (n, dim) of the page, one for each word; 0 rows where it has none.
+        vector_words: (n,) the word of `text` each row stands for.
+        image: pixels, where the answer model is to see them.
+        shows_text: whether the answer model is to read the words. Checks read them in any case.
+        crops: parts of the page shown larger, beside the whole.
+    """
 
     number: int
     hit: PageHit
     text: PageText
-    vectors: FloatArray  # (n, dim) of the page, one for each word; 0 rows where it has none
-    vector_words: npt.NDArray[np.int32]  # (n,) the word of `text` each row stands for
+    vectors: FloatArray
+    vector_words: npt.NDArray[np.int32]
+    image: RenderedPage | None = None
+    shows_text: bool = True
+    crops: tuple[PageCrop, ...] = ()
+
+
+@dataclass(frozen=True)
+class PageCrop:
+    """A part of a page, rendered larger than the page around it."""
+
+    box: Box  # page points
+    image: Image.Image
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of an answer's text as it arrives: safe to show, and not checked yet."""
+
+    text: str
+
+
+AnswerEvent = Delta | Citation | Claim
+OnAnswerEvent = Callable[[AnswerEvent], None]
+
+
+@dataclass(frozen=True)
+class AnswerRequest:
+    """What an answer model is asked.
+
+    Attributes:
+        question: in words that stand alone.
+        query: the question as vectors.
+        evidence: in the order they are to be shown in; numbers go by rank.
+        on_event: hears text as it arrives, each citation once it is checked, and each claim once it
+            is complete.
+        deadline: when the answer must be there.
+    """
+
+    question: str
+    query: EncodedQuery
+    evidence: Sequence[Evidence]
+    on_event: OnAnswerEvent = lambda _: None
+    deadline: Deadline = field(default_factory=Deadline)
 
 
 class AnswerModel(Protocol):
-    """Answers from the evidence given and nothing else."""
+    """Answers from the evidence given and nothing else. Thread-safe.
 
-    model_id: str
+    Raises:
+        BackendError: the model behind it fails, as ChatModel; `answer_timeout`, `cancelled`.
+    """
 
-    def answer(
-        self, question: str, query: EncodedQuery, evidence: Sequence[Evidence]
-    ) -> Answer: ...
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether evidence should carry pixels."""
+        ...
+
+    def answer(self, request: AnswerRequest) -> Answer: ...

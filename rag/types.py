@@ -184,7 +184,16 @@ class PageHit:
 
 @dataclass(frozen=True)
 class Citation:
-    """A page the answer points to; `quote` stands verbatim in that page's words."""
+    """A page the answer points to.
+
+    Attributes:
+        marker: from 1, in the order of the answer.
+        quote: verbatim in that page's words; empty where the page was seen and not read.
+        boxes: of the quote, one a line, in page points; none without a quote.
+        verified: whether the quote was found on its page.
+        is_visual: the model says it saw this in the page's image, where no word can be held
+            against it.
+    """
 
     marker: int
     ref: PageRef
@@ -192,11 +201,83 @@ class Citation:
     quote: str
     boxes: tuple[Box, ...]
     verified: bool
+    is_visual: bool = False
+
+
+class ClaimState(StrEnum):
+    """What the checks found of a claim."""
+
+    SUPPORTED = "supported"
+    VISUAL = "visual"  # seen in an image of a page that was shown; no words to hold it against
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass(frozen=True)
+class Calculation:
+    """Arithmetic that was done again here, on figures that stand on cited pages.
+
+    Attributes:
+        formula: in words, as in "total current assets - total current liabilities".
+        expression: the same in figures as the pages write them.
+        value: what it comes to, in the unit of the operands.
+    """
+
+    formula: str
+    expression: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement of an answer, and what the checks found of it.
+
+    Attributes:
+        text: plain text without markers.
+        markers: of its citations, ascending.
+        reasons: why it is not supported, a sentence each.
+    """
+
+    text: str
+    state: ClaimState
+    markers: tuple[int, ...] = ()
+    reasons: tuple[str, ...] = ()
+    calculation: Calculation | None = None
+
+
+@dataclass(frozen=True)
+class Support:
+    """How far an answer is held by what it cites, before anything was left out of it.
+
+    Attributes:
+        citation_precision: share of the citations offered whose page was shown and, where they
+            quote, says so; 1 where none was offered.
+        citation_recall: share of the claims that are supported or visual; 1 for no claim.
+    """
+
+    citation_precision: float
+    citation_recall: float
+
+
+@dataclass(frozen=True)
+class TokenUsage:
+    """Tokens as the server counts them."""
+
+    prompt: int
+    completion: int
+    cached: int = 0  # of the prompt, those the server had read before
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer made of cited evidence, or an abstention that says why."""
+    """An answer made of cited evidence, or an abstention that says why.
+
+    Attributes:
+        text: the claims with their markers, plain text.
+        short: the value, date or name alone that was asked for; empty where the answer is none.
+        unsupported: quotes and statements that did not hold.
+        confidence: 0 to 1; of a chat model, its support.
+        prompt_hash: of the prompt's files; empty where no model was asked.
+    """
 
     text: str
     abstained: bool
@@ -204,3 +285,9 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     unsupported: tuple[str, ...] = ()
     confidence: float = 0.0
+    short: str = ""
+    claims: tuple[Claim, ...] = ()
+    support: Support | None = None
+    prompt_hash: str = ""
+    usage: TokenUsage | None = None
+    notices: tuple[Notice, ...] = ()

@@ -239,6 +239,8 @@ class Engine:
         match self.settings.answer.model:
             case "extractive":
                 return ExtractiveAnswers(self.settings.answer)
+            case "chat":
+                raise ConfigError("answer.model chat is not there yet")
             case other:
                 assert_never(other)
 

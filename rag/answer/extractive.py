@@ -9,7 +9,7 @@ from rag.answer.confidence import confidence_of
 from rag.answer.passages import PassageKind, Span, column_heads
 from rag.answer.question import Question
 from rag.answer.ranking import RankedPassage, rank_passages
-from rag.ports import EncodedQuery, Evidence
+from rag.ports import AnswerRequest, Evidence
 from rag.settings import AnswerSettings
 from rag.types import Answer, Citation
 
@@ -25,14 +25,15 @@ class ExtractiveAnswers:
     `settings.min_confidence` the answer is an abstention.
     """
 
-    model_id: str = "extractive"
+    model_id = "extractive"
+    reads_images = False
 
     def __init__(self, settings: AnswerSettings) -> None:
         self._settings = settings
 
-    def answer(self, question: str, query: EncodedQuery, evidence: Sequence[Evidence]) -> Answer:
-        asked = Question(question)
-        ranked = rank_passages(asked, query.tokens.vectors, evidence)
+    def answer(self, request: AnswerRequest) -> Answer:
+        asked, evidence = Question(request.question), request.evidence
+        ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
         confidence = confidence_of(asked, evidence)
         unsupported: tuple[str, ...] = ()
         if ranked and confidence >= self._settings.min_confidence:

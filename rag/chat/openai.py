@@ -10,12 +10,13 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from rag.chat.images import data_url
+from rag.deadline import Deadline
 from rag.errors import ConfigError, InputError, ModelFailed
 from rag.model_server import ModelServer, Refused, ServerKind, checked_address
 from rag.ports import ChatMessage, ChatReply
@@ -114,6 +115,10 @@ class OpenAiChat:
         return self._model
 
     @property
+    def reads_images(self) -> bool:
+        return True
+
+    @property
     def server_name(self) -> str:
         """Host and port, for people."""
         return self._server.name
@@ -129,6 +134,8 @@ class OpenAiChat:
         max_tokens: int | None = None,
         json_schema: Json | None = None,
         first_token: bool = False,
+        on_piece: Callable[[str], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> ChatReply:
         """As ChatModel.
 
@@ -149,7 +156,12 @@ class OpenAiChat:
         if first_token:
             optional["logprobs"] = True
         limit = self._max_tokens if max_tokens is None else max_tokens
-        return self._reply(self._asked(body, optional, limit), limit)
+        if deadline is not None:
+            deadline.require_wanted()
+        reply = self._reply(self._asked(body, optional, limit), limit)
+        if on_piece is not None:
+            on_piece(reply.text)
+        return reply
 
     def models(self) -> list[str]:
         """Names of the models the server says it has; empty where it keeps no list.

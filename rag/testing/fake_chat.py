@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
+from rag.deadline import Deadline
 from rag.errors import RagError
 from rag.ports import ChatMessage, ChatReply
 from rag.types import Json
@@ -38,6 +39,8 @@ class FakeChat:
 
     replies: Sequence[Said] | Callable[[Asked], Said]
     model_id: str = "fake-chat"
+    reads_images: bool = True
+    piece_chars: int = 7  # of each piece, where pieces are listened to
     asked: list[Asked] = field(default_factory=list)
     is_closed: bool = False
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -49,7 +52,11 @@ class FakeChat:
         max_tokens: int | None = None,
         json_schema: Json | None = None,
         first_token: bool = False,
+        on_piece: Callable[[str], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> ChatReply:
+        if deadline is not None:
+            deadline.require_wanted()
         call = Asked(tuple(messages), max_tokens, json_schema, first_token)
         with self._lock:
             self.asked.append(call)
@@ -60,7 +67,11 @@ class FakeChat:
             said = self.replies[min(number, len(self.replies) - 1)]
         if isinstance(said, RagError):
             raise said
-        return said if isinstance(said, ChatReply) else ChatReply(said)
+        reply = said if isinstance(said, ChatReply) else ChatReply(said)
+        if on_piece is not None:
+            for start in range(0, len(reply.text), self.piece_chars):
+                on_piece(reply.text[start : start + self.piece_chars])
+        return reply
 
     def close(self) -> None:
         self.is_closed = True

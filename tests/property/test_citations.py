@@ -7,7 +7,7 @@ from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.passages import cut_passages
 from rag.geometry import Box
 from rag.page_text import PageText
-from rag.ports import EncodedQuery, Evidence
+from rag.ports import AnswerRequest, EncodedQuery, Evidence
 from rag.settings import AnswerSettings
 from rag.testing import covers
 from rag.types import MultiVector, PageHit, PageRef
@@ -68,7 +68,7 @@ questions = st.lists(_WORDS, min_size=1, max_size=8).map(" ".join)
 def answered(question: str, pages: tuple[Evidence, ...], *, min_confidence: float):
     rows = np.eye(2, DIM, dtype=np.float32)
     model = ExtractiveAnswers(AnswerSettings(min_confidence=min_confidence))
-    return model.answer(question, EncodedQuery(MultiVector(rows), rows[0]), pages)
+    return model.answer(AnswerRequest(question, EncodedQuery(MultiVector(rows), rows[0]), pages))
 
 
 @given(text=page_texts(), data=st.data())

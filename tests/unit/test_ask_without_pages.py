@@ -17,11 +17,12 @@ class Talkative:
     """An answer model that answers from nothing."""
 
     model_id = "talkative"
+    reads_images = False
 
     def __init__(self) -> None:
         self.n_asked = 0
 
-    def answer(self, question, query, evidence):
+    def answer(self, request):
         self.n_asked += 1
         return Answer("It is 42.", abstained=False, model_id=self.model_id)
 

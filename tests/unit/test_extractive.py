@@ -9,7 +9,7 @@ from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.passages import PassageKind, cut_passages
 from rag.answer.question import Question
 from rag.page_text import PageText
-from rag.ports import AnswerModel, EncodedQuery, Evidence
+from rag.ports import AnswerModel, AnswerRequest, EncodedQuery, Evidence
 from rag.settings import AnswerSettings
 from rag.types import MultiVector, PageHit, PageRef
 
@@ -66,7 +66,7 @@ def query() -> EncodedQuery:
 
 def ask(question: str, *pages: Evidence, min_confidence: float = 0.45):
     model = ExtractiveAnswers(AnswerSettings(min_confidence=min_confidence))
-    return model.answer(question, query(), pages)
+    return model.answer(AnswerRequest(question, query(), pages))
 
 
 def passages_of(text: PageText, kind: PassageKind) -> list[str]:
@@ -308,7 +308,7 @@ def test_vectors_lead_to_words_the_question_does_not_use():
         page.number, page.hit, text, np.eye(1, 4, dtype=np.float32), np.array([2], np.int32)
     )
     model = ExtractiveAnswers(AnswerSettings(min_confidence=0))
-    answer = model.answer("cats?", query(), [pointing])
+    answer = model.answer(AnswerRequest("cats?", query(), [pointing]))
     assert "Feline visitors" in answer.citations[0].quote
 
 

@@ -79,9 +79,10 @@ class Repeats:
     """An answer model that says what it was asked."""
 
     model_id = "repeats"
+    reads_images = False
 
-    def answer(self, question, query, evidence):
-        return Answer(question, abstained=False, model_id=self.model_id)
+    def answer(self, request):
+        return Answer(request.question, abstained=False, model_id=self.model_id)
 
 
 def asked(world, question, *, retrieval=None, reranker=None, history=()):

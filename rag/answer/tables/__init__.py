@@ -1,0 +1,1 @@
+"""Tables as their words stand on the page: rows, columns, units, periods."""
