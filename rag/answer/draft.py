@@ -48,3 +48,11 @@ class Draft:
     short: str = ""
     abstained: bool = False
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A draft made from the pages' own words, and how sure its maker is of it, 0 to 1."""
+
+    draft: Draft
+    confidence: float
