@@ -437,8 +437,17 @@ class Delta:
     text: str
 
 
-AnswerEvent = Delta | Citation | Claim
+@dataclass(frozen=True)
+class Restarted:
+    """All deltas, citations and claims so far are void: the answer begins anew, or fails."""
+
+
+AnswerEvent = Delta | Citation | Claim | Restarted
 OnAnswerEvent = Callable[[AnswerEvent], None]
+
+
+def unheard(_event: AnswerEvent) -> None:
+    """For whoever wants the answer alone; a model need not send it piece by piece then."""
 
 
 @dataclass(frozen=True)
@@ -457,7 +466,7 @@ class AnswerRequest:
     question: str
     query: EncodedQuery
     evidence: Sequence[Evidence]
-    on_event: OnAnswerEvent = lambda _: None
+    on_event: OnAnswerEvent = unheard
     deadline: Deadline = field(default_factory=Deadline)
 
 
