@@ -1,67 +1,139 @@
-"""A question in, an answer with citations out: search, read the pages found, answer from them."""
+"""A question in, an answer with citations out: search, gather evidence, have it answered.
+
+Whatever an answer model does, the pages found come back; an answer that failed says why.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-import numpy as np
-
+from rag.answer.evidence import gather
+from rag.deadline import Cancelled, Deadline
+from rag.errors import BackendError, InputError, RagError
 from rag.filters import Filter
-from rag.ports import AnswerModel, AnswerRequest, Evidence
+from rag.ports import AnswerModel, AnswerRequest, OnAnswerEvent
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import Retriever, SearchRequest, SearchResult
 from rag.settings import AnswerSettings
-from rag.types import Answer, Notice, PageField, StageReport
+from rag.types import Answer, Notice, PageRef, StageReport
 from rag.wording.dialogue import Turn
+
+_log = logging.getLogger(__name__)
 
 # Notices of a search that say why it hands on no page.
 _LEAVE_NO_PAGE = frozenset({"not_relevant", "route_none"})
 
 
 @dataclass(frozen=True)
+class AskRequest:
+    """What is asked, and of which pages.
+
+    Attributes:
+        question: any text with at least one word.
+        scope: from `CollectionReader.scope`; None is everything the reader may see.
+        history: questions and answers before, oldest first, which a follow-up is read with.
+        from_pages: answer from these pages and search for none.
+        on_found: hears of the pages before anything is answered.
+        on_event: hears the answer as it comes.
+        deadline: of the answer; None is the setting's. Whoever keeps it can cancel.
+    """
+
+    question: str
+    mode: Mode = Mode.HYBRID
+    scope: Filter | None = None
+    history: tuple[Turn, ...] = ()
+    from_pages: tuple[PageRef, ...] = ()
+    on_found: Callable[[SearchResult], None] = lambda _: None
+    on_event: OnAnswerEvent = lambda _: None
+    deadline: Deadline | None = None
+
+
+@dataclass(frozen=True)
 class AskResult:
+    """An answer and what it was made from.
+
+    Attributes:
+        error: why there is no answer, where the answer model failed; the pages are there.
+    """
+
     answer: Answer
     search: SearchResult
     stages: tuple[StageReport, ...]
     warnings: tuple[Notice, ...] = ()
+    error: RagError | None = field(default=None, compare=False)
 
 
 class Asker:
-    """Answers from one collection. Thread-safe where the answer model is."""
+    """Answers from one collection. Thread-safe."""
 
     def __init__(self, retriever: Retriever, model: AnswerModel, settings: AnswerSettings) -> None:
         self._retriever = retriever
         self._model = model
         self._settings = settings
 
-    def ask(
-        self,
-        reader: CollectionReader,
-        question: str,
-        *,
-        mode: Mode = Mode.HYBRID,
-        scope: Filter | None = None,
-        history: tuple[Turn, ...] = (),
-    ) -> AskResult:
+    def ask(self, reader: CollectionReader, request: AskRequest) -> AskResult:
         """Answer from the best pages in scope, or abstain; no model is asked where there are none.
 
         Raises:
             InputError: a question without words.
+            NotFound: of `from_pages`, one that is not there.
+            ConfigError: evidence that the answer model cannot read.
+            Cancelled: the deadline was.
         """
-        request = SearchRequest(
-            question, self._settings.answer_pages, mode=mode, scope=scope, history=history
+        asked = SearchRequest(
+            request.question,
+            self._settings.answer_pages,
+            mode=request.mode,
+            scope=request.scope,
+            history=request.history,
         )
-        found = self._retriever.search(reader, request)
+        if request.from_pages:
+            found = self._retriever.given(reader, asked, request.from_pages)
+        else:
+            found = self._retriever.search(reader, asked)
+        request.on_found(found)
         if not found.hits:
             return AskResult(self._nothing_found(found), found, found.stages)
+        deadline = request.deadline or Deadline(self._settings.deadline_s)
         start = time.perf_counter()
-        evidence, without = self._evidence(reader, found)
-        answer = self._model.answer(AnswerRequest(found.question, found.query, evidence))
-        answered = StageReport("answer", len(found.hits), (time.perf_counter() - start) * 1000)
-        return AskResult(answer, found, (*found.stages, answered), _degraded(evidence, without))
+        gathered = gather(
+            reader,
+            found.hits,
+            found.record_ids,
+            query=found.query,
+            settings=self._settings,
+            route=found.route,
+            reads_images=self._model.reads_images,
+            deadline=deadline,
+        )
+        evidence = StageReport("evidence", len(gathered.evidence), _ms_since(start))
+        start = time.perf_counter()
+        answer, error = self._answered(
+            AnswerRequest(
+                found.question, found.query, gathered.evidence, request.on_event, deadline
+            )
+        )
+        answered = StageReport("answer", len(gathered.evidence), _ms_since(start))
+        return AskResult(
+            answer,
+            found,
+            (*found.stages, evidence, answered),
+            (*gathered.notices, *answer.notices),
+            error,
+        )
+
+    def _answered(self, request: AnswerRequest) -> tuple[Answer, RagError | None]:
+        try:
+            return self._model.answer(request), None
+        except Cancelled:
+            raise
+        except (BackendError, InputError) as error:
+            _log.warning("no answer by %s: %s", self._model.model_id, error.message)
+            return Answer("", abstained=True, model_id=self._model.model_id), error
 
     def _nothing_found(self, found: SearchResult) -> Answer:
         """An abstention that says why there is nothing to answer from."""
@@ -72,40 +144,6 @@ class Asker:
         text = " ".join(reasons)
         return Answer(text, abstained=True, model_id=self._model.model_id)
 
-    def _evidence(
-        self, reader: CollectionReader, found: SearchResult
-    ) -> tuple[list[Evidence], int]:
-        """The pages found, and how many have words that none of their vectors stands for."""
-        vectors = reader.vectors(found.record_ids, PageField.PATCHES)
-        stored = reader.stored_pages([hit.ref for hit in found.hits])
-        nothing = np.zeros((0, found.query.tokens.dim), np.float32)
-        evidence: list[Evidence] = []
-        without = 0
-        for number, (hit, record_id) in enumerate(
-            zip(found.hits, found.record_ids, strict=True), start=1
-        ):
-            words = stored[hit.ref].vector_words if record_id in vectors else None
-            without += record_id in vectors and words is None and len(stored[hit.ref].text) > 0
-            evidence.append(
-                Evidence(
-                    number=number,
-                    hit=hit,
-                    text=stored[hit.ref].text,
-                    vectors=nothing if words is None else words.spread(vectors[record_id]),
-                    vector_words=np.zeros(0, np.int32) if words is None else words.words,
-                )
-            )
-        return evidence, without
 
-
-def _degraded(evidence: Sequence[Evidence], without: int) -> tuple[Notice, ...]:
-    """What the reader of the answer should know, where pages have vectors of places alone."""
-    if not without:
-        return ()
-    return (
-        Notice(
-            "no_word_vectors",
-            f"{without} of the {len(evidence)} pages read have vectors of places, not of words; "
-            "answers on them are found by the words of the question alone",
-        ),
-    )
+def _ms_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1000

@@ -7,7 +7,7 @@ the query, `rerank` reads the best pages again, `select` says how many come back
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rag.errors import BackendError, InputError, NotFound
@@ -163,6 +163,34 @@ class Retriever:
             else:
                 reader.require_same_index()
                 return found
+
+    def given(
+        self, reader: CollectionReader, request: SearchRequest, refs: Sequence[PageRef]
+    ) -> SearchResult:
+        """These pages in their order as if they had been found, without a search or a score.
+
+        Raises:
+            NotFound: a page that is not there, or not for this reader.
+            InputError: a query without words.
+        """
+        stages = Stages()
+        request = self._standing_alone(self._shortened(request, stages), stages)
+        stored = reader.stored_pages(refs)
+        pages = [stored[ref] for ref in dict.fromkeys(refs)]
+        return SearchResult(
+            hits=tuple(
+                PageHit(rank, page.ref, page.source, 0.0, 0.0, "", ())
+                for rank, page in enumerate(pages, start=1)
+            ),
+            record_ids=tuple(page.record_id or "" for page in pages),
+            mode=request.mode,
+            exact=request.exact,
+            stages=tuple(stages.stages),
+            query=encode(request.query, self._encoder, reader).encoded,
+            question=request.query.text,
+            route=ROUTES[RouteName.TEXT_IMAGE],
+            warnings=tuple(stages.warnings),
+        )
 
     def _search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         stages = Stages()

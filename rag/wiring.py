@@ -42,10 +42,12 @@ from rag.scoring.device import choose_device
 from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.scoring.pool import pooling_identity
 from rag.settings import (
+    AnswerSettings,
     EncoderSettings,
     FdeSettings,
     RetrievalSettings,
     Settings,
+    changed_answers,
     changed_retrieval,
 )
 from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning, write_tuning
@@ -234,11 +236,11 @@ class Engine:
     def rerankers(self) -> Rerankers:
         return Rerankers(self.settings.retrieval.rerank, lambda: self.chat)
 
-    @cached_property
-    def answer_model(self) -> AnswerModel:
-        match self.settings.answer.model:
+    def answer_model(self, settings: AnswerSettings) -> AnswerModel:
+        """Raises ConfigError where a chat model is to answer and there is none."""
+        match settings.model:
             case "extractive":
-                return ExtractiveAnswers(self.settings.answer)
+                return ExtractiveAnswers(settings)
             case "chat":
                 raise ConfigError("answer.model chat is not there yet")
             case other:
@@ -332,8 +334,16 @@ class Engine:
                 del self._retrievers[key]
             return was_there
 
-    def asker(self, collection: str, changes: Json | None = None) -> Asker:
-        return Asker(self.retriever(collection, changes), self.answer_model, self.settings.answer)
+    def asker(
+        self, collection: str, retrieval: Json | None = None, answering: Json | None = None
+    ) -> Asker:
+        """Answers with this process's settings, and the changes that a request makes to them.
+
+        Raises:
+            ConfigError: as `retriever` and `answer_model`.
+        """
+        chosen = changed_answers(self.settings.answer, answering or {})
+        return Asker(self.retriever(collection, retrieval), self.answer_model(chosen), chosen)
 
     def fde(self, collection: str) -> FdeEncoder:
         """The collection's own matrices: drawn once, kept beside its index."""

@@ -58,6 +58,26 @@ def query_asked(
     )
 
 
+def pages_given(reader: CollectionReader, pages: Sequence[Sequence[Any]]) -> tuple[PageRef, ...]:
+    """Pages named by document and number.
+
+    Raises:
+        InputError: `bad_page`, something else.
+        NotFound: a document that is not there.
+    """
+    found: list[PageRef] = []
+    for page in pages:
+        is_page = isinstance(page, list | tuple) and len(page) == 2
+        if not is_page or not isinstance(page[1], int):
+            raise InputError(
+                "a page to answer from wants its document and its number",
+                code="bad_page",
+                next_step='Give a list such as [["report.pdf", 12]].',
+            )
+        found.append(PageRef(reader.resolve_document(str(page[0])), page[1]))
+    return tuple(found)
+
+
 def turns(history: Sequence[Sequence[str]]) -> tuple[Turn, ...]:
     """Questions before and their answers, oldest first; an answer may be left out.
 

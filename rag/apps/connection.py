@@ -24,7 +24,7 @@ from rag.apps.ownership import (
     read_owner,
 )
 from rag.apps.query_image import image_as_base64
-from rag.apps.requests import answer_request, request_params
+from rag.apps.requests import STREAMED_METHODS, answer_request, request_params
 from rag.apps.service import Service
 from rag.settings import Settings, changed_retrieval
 from rag.types import Json, Principal
@@ -99,9 +99,21 @@ class Connection:
             options["image"] = image_as_base64(image)
         return self._call("search", query=query, collection=collection, top_k=top_k, **options)
 
-    def ask(self, question: str, *, collection: str = "default", **options: Any) -> Json:
-        """An answer, as `octavo ask --json` prints it; options as its flags."""
-        return self._call("ask", question=question, collection=collection, **options)
+    def ask(
+        self,
+        question: str,
+        *,
+        collection: str = "default",
+        on_event: Callable[[Json], None] | None = None,
+        **options: Any,
+    ) -> Json:
+        """An answer, as `octavo ask --json` prints it; options as its flags.
+
+        What `on_event` hears is told by `Service.ask`; an exception out of it ends the answer.
+        """
+        return self._call(
+            "ask", on_event=on_event, question=question, collection=collection, **options
+        )
 
     def list_documents(self, *, collection: str = "default") -> Json:
         return self._call("list_documents", collection=collection)
@@ -251,16 +263,23 @@ class Connection:
             self._stack.push(opened.pop_all())
         self._service, self._connected = service, None
 
-    def _call(self, method: str, **params: Any) -> Json:
+    def _call(
+        self, method: str, on_event: Callable[[Json], None] | None = None, **params: Any
+    ) -> Json:
         self.open()
         for attempt in range(1, _TRIES + 1):
             if self._service is not None:
+                if method in STREAMED_METHODS:
+                    params["on_event"] = on_event
                 result: Json = getattr(self._service, method)(**params)
                 return result
             assert self._connected is not None  # since open
             try:
                 return self._connected.call(
-                    method, request_params(method, params, self._settings), _CALL_TIMEOUT_S
+                    method,
+                    request_params(method, params, self._settings),
+                    _CALL_TIMEOUT_S,
+                    on_event or (lambda _: None),
                 )
             except OwnerGone as error:
                 if error.was_started or attempt == _TRIES:

@@ -25,12 +25,14 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from rag import errors
+from rag.deadline import Cancelled
 from rag.errors import BackendError, ConfigError, DataFolderBusy, RagError
 from rag.types import Json
 
 _log = logging.getLogger(__name__)
 
-Handler = Callable[[str, Json], Json]
+Tell = Callable[[Json], None]
+Handler = Callable[[str, Json, Tell], Json]
 
 _OWNER_FILE = "owner.json"
 _LOCK_FILE = "owner.lock"
@@ -39,6 +41,7 @@ _LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
 _ANSWER_AT_ONCE_S = 5.0  # what an owner that is well needs, by far, to say that it heard us
 _SLOW_READER_S = 60.0  # for the other side to take the answer
 _RETRY_S = 0.05
+_EVENT = b'{"event": '  # how json.dumps begins the line of one
 _PING = "ping"  # answered without the handler
 
 
@@ -164,7 +167,9 @@ def serve_requests(folder: Path, handler: Handler) -> RequestServer:
 
     Args:
         folder: the data folder.
-        handler: (method, params) to result, all JSON values; called from several threads. What it
+        handler: (method, params, tell) to result, all JSON values; called from several threads.
+            `tell` sends what is known before the result, and raises Cancelled where nobody listens
+            any more. What it
             raises travels to the other side.
     """
     owner = read_owner(folder)
@@ -189,7 +194,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 class _Request(socketserver.StreamRequestHandler):
-    """One connection: a request line in; an `accepted` line out at once, then the outcome."""
+    """One connection: a request line in; an `accepted` line out at once, then a line for each
+    event, then the outcome.
+    """
 
     server: _Server
     timeout = _ANSWER_AT_ONCE_S  # to read the request
@@ -200,18 +207,24 @@ class _Request(socketserver.StreamRequestHandler):
             return
         self.connection.settimeout(_SLOW_READER_S)
         self._send({"accepted": True})
-        self._send(_outcome(self.server.handler, line))
+        self._send(_outcome(self.server.handler, line, self._tell))
+
+    def _tell(self, event: Json) -> None:
+        try:
+            self._send({"event": event})
+        except OSError as error:
+            raise Cancelled("the process that asked has gone away") from error
 
     def _send(self, message: Json) -> None:
         self.wfile.write(json.dumps(message).encode() + b"\n")
 
 
-def _outcome(handler: Handler, line: bytes) -> Json:
+def _outcome(handler: Handler, line: bytes, tell: Tell) -> Json:
     try:
         request = json.loads(line)
         if request["method"] == _PING:
             return {"result": {}}
-        result = handler(request["method"], request["params"])
+        result = handler(request["method"], request["params"], tell)
         json.dumps(result)
     except RagError as error:
         return {"error": {"type": type(error).__name__, **error.as_dict()}}
@@ -249,14 +262,22 @@ def _remove_socket(path: str) -> None:
 
 
 # --- the other side -----------------------------------------------------------------------------
-def call_owner(folder: Path, method: str, params: Json, timeout_s: float) -> Json:
+def call_owner(
+    folder: Path,
+    method: str,
+    params: Json,
+    timeout_s: float,
+    on_event: Tell = lambda _: None,
+) -> Json:
     """Have the owner of a data folder do something.
 
     Args:
         folder: the data folder.
         method: what the owner's handler knows.
         params: JSON values.
-        timeout_s: for the answer; that it heard us the owner has to say within 5 s.
+        timeout_s: for the answer, or the next event before it; that it heard us the owner has to
+            say within 5 s.
+        on_event: hears what the handler tells before its result.
 
     Raises:
         OwnerGone: there is no owner, or it went away.
@@ -276,6 +297,9 @@ def call_owner(folder: Path, method: str, params: Json, timeout_s: float) -> Jso
                 was_started = answers.readline().endswith(b"\n")
                 connection.settimeout(timeout_s)
                 line = answers.readline() if was_started else b""
+                while line.startswith(_EVENT) and line.endswith(b"\n"):
+                    on_event(json.loads(line)["event"])
+                    line = answers.readline()
     except TimeoutError as error:
         raise _silent(owner) from error
     except OSError as error:
@@ -326,9 +350,11 @@ class Connected:
 
     folder: Path
 
-    def call(self, method: str, params: Json, timeout_s: float) -> Json:
+    def call(
+        self, method: str, params: Json, timeout_s: float, on_event: Tell = lambda _: None
+    ) -> Json:
         """See call_owner."""
-        return call_owner(self.folder, method, params, timeout_s)
+        return call_owner(self.folder, method, params, timeout_s, on_event)
 
 
 def acquire_or_connect(folder: Path, command: str, wait_s: float = 5.0) -> Owned | Connected:

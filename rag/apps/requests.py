@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rag.apps.ownership import Handler, Tell
 from rag.apps.service import Service
 from rag.errors import ConfigError, IndexMismatch, InputError
 from rag.settings import EncoderSettings, Settings, merged
@@ -26,6 +27,8 @@ REMOTE_METHODS: frozenset[str] = frozenset(
     }
 )
 
+# Of these, the ones that tell of their work before they have a result.
+STREAMED_METHODS = frozenset({"ask"})
 
 # Of these, the ones whose answer hangs on the encoder, or on search settings.
 _ASK_THE_ENCODER = frozenset({"search", "ask", "page_png"})
@@ -33,7 +36,7 @@ _ASK_BY_SETTINGS = frozenset({"search", "ask"})
 _ASKED_OF = "asked_of"
 _ANSWERED_BY = "answered_by"
 # Sections the owner cannot take over for one request: what it has made of them serves everybody.
-_OWNERS_OWN = ("chat", "answer")
+_OWNERS_OWN = ("chat",)
 # They say how a model is reached and not what it says, or must not leave the process.
 _NOT_COMPARED = frozenset({"api_key", "timeout_s", "retry_s", "requests"})
 
@@ -41,8 +44,8 @@ _NOT_COMPARED = frozenset({"api_key", "timeout_s", "retry_s", "requests"})
 def request_params(method: str, params: Json, settings: Settings) -> Json:
     """What is sent to the owner: with the settings that the asking process was told of.
 
-    Search settings go along and hold for the request. The encoder and the settings of `chat` and
-    `answer` go along to be compared, since the owner answers by its own. Keys stay here: the owner
+    Settings of search and answers go along and hold for the request. The encoder and the settings
+    of `chat` go along to be compared, since the owner answers by its own. Keys stay here: the owner
     has its own, or says that it was refused.
     """
     sent = dict(params)
@@ -56,20 +59,24 @@ def request_params(method: str, params: Json, settings: Settings) -> Json:
         told["rerank"] = _reranker_asked_for(rerank)
     if told:
         sent["retrieval"] = told
+    if method == "ask":
+        answering = settings.answer.model_dump(mode="json", exclude_unset=True)
+        if answering := merged(answering, params.get("answering") or {}):
+            sent["answering"] = answering
     if by := _told_of_models(settings):
         sent[_ANSWERED_BY] = by
     return sent
 
 
-def answer_request(service: Service) -> Callable[[str, Json], Json]:
+def answer_request(service: Service) -> Handler:
     """The handler of requests from other processes of the same user.
 
     Raises:
         IndexMismatch: the asking process is set to another encoder than this one.
-        ConfigError: `other_settings`, it is set to another chat model or other answers.
+        ConfigError: `other_settings`, it is set to another chat model.
     """
 
-    def handle(method: str, params: Json) -> Json:
+    def handle(method: str, params: Json, tell: Tell) -> Json:
         if method not in REMOTE_METHODS:
             raise InputError(f"no method {method!r}", code="unknown_method")
         asked_of = params.pop(_ASKED_OF, None)
@@ -82,6 +89,8 @@ def answer_request(service: Service) -> Callable[[str, Json], Json]:
                 "has ended.",
             )
         _require_same(params.pop(_ANSWERED_BY, {}), service.settings)
+        if method in STREAMED_METHODS:
+            params["on_event"] = tell
         result: Json = getattr(service, method)(**params)
         return result
 

@@ -18,6 +18,7 @@ from ingestion.source import discover
 from rag.apps.asked import (
     beyond_text,
     is_by_document,
+    pages_given,
     query_asked,
     readers_asked,
     scope_asked,
@@ -28,7 +29,16 @@ from rag.apps.asked import (
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
 from rag.apps.page_drawing import as_png_base64
 from rag.apps.query_image import image_from_base64
-from rag.apps.shapes import answer_given, documents_found, hit_found, timings
+from rag.apps.shapes import (
+    answer_given,
+    documents_found,
+    event_told,
+    hit_found,
+    pages_found,
+    timings,
+)
+from rag.ask import AskRequest
+from rag.deadline import Deadline
 from rag.errors import InputError
 from rag.query import Query, encode
 from rag.ranking.legs import Mode
@@ -152,16 +162,34 @@ class Service:
         documents: Sequence[str] | None = None,
         pages: Sequence[int] | None = None,
         history: Sequence[Sequence[str]] = (),
+        from_pages: Sequence[Sequence[Any]] = (),
         retrieval: Json | None = None,
+        answering: Json | None = None,
+        on_event: OnEvent | None = None,
+        deadline: Deadline | None = None,
     ) -> Json:
+        """An answer with its citations, or an abstention; `error` says why a model gave none.
+
+        `from_pages` are documents and page numbers to answer from without a search; `retrieval`
+        and `answering` change settings for this question. `on_event` hears `search_results`,
+        `delta`, `restarted`, `citation` and `claim` as they come.
+        """
         start = time.perf_counter()
         reader = self._engine.reader(self._principal, collection)
-        result = self._engine.asker(collection, retrieval).ask(
+        asker = self._engine.asker(collection, retrieval, answering)
+        tell = on_event or (lambda _: None)
+        result = asker.ask(
             reader,
-            spoken(question),
-            mode=Mode(mode),
-            scope=scope_asked(reader, filters, documents, pages),
-            history=turns(history),
+            AskRequest(
+                spoken(question),
+                mode=Mode(mode),
+                scope=scope_asked(reader, filters, documents, pages),
+                history=turns(history),
+                from_pages=pages_given(reader, from_pages),
+                on_found=lambda found: tell(pages_found(question, found)),
+                on_event=lambda event: tell(event_told(event)),
+                deadline=deadline,
+            ),
         )
         answer = answer_given(question, collection, result)
         answer["warnings"] += [

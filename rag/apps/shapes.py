@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import assert_never
 
 from rag.ask import AskResult
+from rag.ports import AnswerEvent, Delta, Restarted
 from rag.repository import PageSummary
 from rag.retrieve import SearchResult
-from rag.types import Json, PageHit
+from rag.types import Citation, Claim, Json, PageHit
 
 
 def hit_found(hit: PageHit) -> Json:
@@ -58,36 +60,98 @@ def timings(start: float, found: SearchResult) -> Json:
     }
 
 
-def answer_given(question: str, collection: str, result: AskResult) -> Json:
-    answer = result.answer
+def page_found(hit: PageHit) -> Json:
     return {
+        "document_id": hit.ref.document_id,
+        "source": hit.source,
+        "page_number": hit.ref.page_number,
+        "score": round(hit.score, 6),
+    }
+
+
+def pages_found(question: str, found: SearchResult) -> Json:
+    """The first event of a streamed answer."""
+    return {
+        "event": "search_results",
+        "question": question,
+        "searched_for": found.question,
+        "pages": [page_found(hit) for hit in found.hits],
+    }
+
+
+def event_told(event: AnswerEvent) -> Json:
+    """What an answer model told while it answered; only a `claim` and a `citation` are checked."""
+    match event:
+        case Delta():
+            return {"event": "delta", "text": event.text}
+        case Restarted():
+            return {"event": "restarted"}
+        case Citation():
+            return {"event": "citation", **citation_given(event)}
+        case Claim():
+            return {"event": "claim", **claim_given(event)}
+        case other:
+            assert_never(other)
+
+
+def citation_given(citation: Citation) -> Json:
+    return {
+        "marker": citation.marker,
+        "document_id": citation.ref.document_id,
+        "source": citation.source,
+        "page_number": citation.ref.page_number,
+        "quote": citation.quote,
+        "boxes": [box.rounded() for box in citation.boxes],
+        "verified": citation.verified,
+        "visual": citation.is_visual,
+    }
+
+
+def claim_given(claim: Claim) -> Json:
+    shown: Json = {
+        "text": claim.text,
+        "state": claim.state.value,
+        "markers": list(claim.markers),
+        "reasons": list(claim.reasons),
+    }
+    if claim.calculation is not None:
+        shown["calculation"] = {
+            "formula": claim.calculation.formula,
+            "expression": claim.calculation.expression,
+            "value": claim.calculation.value,
+        }
+    return shown
+
+
+def answer_given(question: str, collection: str, result: AskResult) -> Json:
+    answer, support = result.answer, result.answer.support
+    shown: Json = {
         "question": question,
         "collection": collection,
         "answer": answer.text,
+        "short": answer.short,
         "abstained": answer.abstained,
         "confidence": round(answer.confidence, 4),
         "model_id": answer.model_id,
-        "citations": [
-            {
-                "marker": citation.marker,
-                "document_id": citation.ref.document_id,
-                "source": citation.source,
-                "page_number": citation.ref.page_number,
-                "quote": citation.quote,
-                "boxes": [box.rounded() for box in citation.boxes],
-                "verified": citation.verified,
-            }
-            for citation in answer.citations
-        ],
+        "citations": [citation_given(citation) for citation in answer.citations],
+        "claims": [claim_given(claim) for claim in answer.claims],
         "unsupported": list(answer.unsupported),
-        "pages": [
-            {
-                "document_id": hit.ref.document_id,
-                "source": hit.source,
-                "page_number": hit.ref.page_number,
-                "score": round(hit.score, 6),
-            }
-            for hit in result.search.hits
-        ],
+        "support": None
+        if support is None
+        else {
+            "citation_precision": round(support.citation_precision, 4),
+            "citation_recall": round(support.citation_recall, 4),
+        },
+        "pages": [page_found(hit) for hit in result.search.hits],
+        "error": None if result.error is None else result.error.as_dict(),
         "warnings": [warning.as_dict() for warning in (*result.search.warnings, *result.warnings)],
     }
+    if answer.prompt_hash:
+        shown["prompt_hash"] = answer.prompt_hash
+    if answer.usage is not None:
+        shown["usage"] = {
+            "prompt_tokens": answer.usage.prompt,
+            "completion_tokens": answer.usage.completion,
+            "cached_tokens": answer.usage.cached,
+        }
+    return shown

@@ -17,6 +17,7 @@ from rag.settings.ingest import (
 )
 from rag.settings.loading import (
     Settings,
+    changed_answers,
     changed_retrieval,
     changed_settings,
     dotted,
@@ -56,6 +57,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "WordingSettings",
+    "changed_answers",
     "changed_retrieval",
     "changed_settings",
     "dotted",

@@ -228,6 +228,14 @@ def changed_retrieval(settings: RetrievalSettings, changes: Mapping[str, Any]) -
     return _validated({"retrieval": told}).retrieval
 
 
+def changed_answers(settings: AnswerSettings, changes: Mapping[str, Any]) -> AnswerSettings:
+    """As `changed_retrieval`, of answers."""
+    if not changes:
+        return settings
+    told = merged(settings.model_dump(exclude_unset=True), changes)
+    return _validated({"answer": told}).answer
+
+
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 

@@ -41,24 +41,24 @@ def test_another_encoder_is_refused_and_both_are_named(tmp_path, asked):
     handle = answer_request(Recorder(settings(tmp_path)))
     sent = request_params("search", {"query": "q"}, settings(tmp_path, **asked))
     with pytest.raises(IndexMismatch, match=r"encodes by words, and") as refused:
-        handle("search", sent)
+        handle("search", sent, print)
     assert asked["name"] in refused.value.message
 
 
 def test_who_names_no_encoder_is_answered_by_the_owners(tmp_path):
     handle = answer_request(Recorder(settings(tmp_path, name="colpali", model="acme/one")))
-    assert handle("search", request_params("search", {}, settings(tmp_path))) == {}
+    assert handle("search", request_params("search", {}, settings(tmp_path)), print) == {}
     words = settings(tmp_path, name="words")
     with pytest.raises(IndexMismatch, match="words was asked for"):
-        handle("search", request_params("search", {}, words))
+        handle("search", request_params("search", {}, words), print)
 
 
 def test_the_same_encoder_and_what_needs_none_are_answered(tmp_path):
     handle = answer_request(Recorder(settings(tmp_path)))
     sent = request_params("search", {"query": "q"}, settings(tmp_path, name="words"))
-    assert handle("search", sent) == {"query": "q"}
+    assert handle("search", sent, print) == {"query": "q"}
     other = settings(tmp_path, name="colpali", model="acme/one")
-    assert handle("status", request_params("status", {}, other)) == {}
+    assert handle("status", request_params("status", {}, other), print) == {}
 
 
 def test_a_folder_named_in_two_ways_is_one_model(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_a_folder_named_in_two_ways_is_one_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     handle = answer_request(Recorder(settings(tmp_path, name="colpali", model="model")))
     absolute = settings(tmp_path, name="colpali", model=str(tmp_path / "model"))
-    assert handle("search", request_params("search", {}, absolute)) == {}
+    assert handle("search", request_params("search", {}, absolute), print) == {}
 
 
 def test_a_real_process_with_another_encoder_is_refused_while_this_one_owns_the_folder(tmp_path):
@@ -131,18 +131,23 @@ def test_a_folder_with_a_reranker_is_found_from_the_owners_folder_too(tmp_path, 
     assert request_params("search", {}, on_the_hub)["retrieval"]["rerank"]["model"] == "acme/one"
 
 
-def test_another_chat_model_or_other_answers_are_refused_by_name(tmp_path):
+def test_what_a_process_was_told_of_answers_holds_for_its_question(tmp_path):
+    asking = told(tmp_path, answer={"answer_pages": 9, "policy": "flag"})
+    sent = request_params("ask", {"answering": {"policy": "strict"}}, asking)
+    assert sent == {"answering": {"answer_pages": 9, "policy": "strict"}}
+    assert request_params("search", {}, asking) == {}
+
+
+def test_another_chat_model_is_refused_by_name(tmp_path):
     handle = answer_request(Recorder(told(tmp_path, chat={"model": "ours"})))
-    assert handle("search", request_params("search", {}, told(tmp_path))) == {}
+    assert handle("search", request_params("search", {}, told(tmp_path)), print) == {}
     same = told(tmp_path, chat={"model": "ours", "timeout_s": 9})
-    assert handle("search", request_params("search", {}, same)) == {}
-    for other, name in (
-        ({"chat": {"model": "theirs"}}, "chat.model"),
-        ({"answer": {"answer_pages": 9}}, "answer.answer_pages"),
-    ):
-        with pytest.raises(ConfigError, match=name) as refused:
-            handle("search", request_params("search", {}, told(tmp_path, **other)))
-        assert refused.value.code == "other_settings"
+    assert handle("search", request_params("search", {}, same), print) == {}
+    with pytest.raises(ConfigError, match=r"chat\.model") as refused:
+        handle(
+            "search", request_params("search", {}, told(tmp_path, chat={"model": "theirs"})), print
+        )
+    assert refused.value.code == "other_settings"
 
 
 def test_an_owner_searches_as_the_asking_process_was_told(tmp_path):

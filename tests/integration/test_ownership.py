@@ -24,6 +24,7 @@ from rag.apps.ownership import (
     call_owner,
     read_owner,
 )
+from rag.deadline import Cancelled
 from rag.errors import BackendError, ConfigError, DataFolderBusy, NotFound
 from rag.settings import load_settings
 
@@ -33,7 +34,7 @@ OWNER = """
     from rag.apps.ownership import Owned, acquire_or_connect
     from rag.errors import NotFound
 
-    def handler(method, params):
+    def handler(method, params, tell):
         if method == "sleep":
             time.sleep(params["seconds"])
         if method == "show":
@@ -66,7 +67,7 @@ def launch(folder: Path, *flags: str) -> subprocess.Popen:
     )
 
 
-def echo(method, params):
+def echo(method, params, tell):
     return {"method": method}
 
 
@@ -229,15 +230,51 @@ def test_an_owner_that_leaves_between_connect_and_request_is_succeeded(
     owner = start_owner(tmp_path)
     real_call = ownership.call_owner
 
-    def leave_first(folder, method, params, timeout_s):
+    def leave_first(folder, method, params, timeout_s, on_event=print):
         if method != "ping":
             kill(owner)
-        return real_call(folder, method, params, timeout_s)
+        return real_call(folder, method, params, timeout_s, on_event)
 
     monkeypatch.setattr(ownership, "call_owner", leave_first)
     with connection(tmp_path) as second:
         assert second.collections() == {"collections": []}
         assert read_owner(tmp_path).pid == os.getpid()
+
+
+def test_what_an_owner_tells_comes_before_its_result(tmp_path):
+    heard = []
+
+    def count(method, params, tell):
+        for number in range(3):
+            tell({"number": number, "heard": len(heard)})
+        return {"told": 3}
+
+    with acquire_or_connect(tmp_path, "test") as held:
+        held.serve(count)
+        told = call_owner(tmp_path, "count", {}, 10.0, heard.append)
+    assert told == {"told": 3}
+    assert [event["number"] for event in heard] == [0, 1, 2]
+
+
+def test_an_owner_stops_once_nobody_listens(tmp_path):
+    ended = threading.Event()
+
+    def go_on(method, params, tell):
+        try:
+            while True:
+                tell({"more": "x" * 1000})
+        except Cancelled:
+            ended.set()
+            raise
+
+    def leave(event):
+        raise KeyboardInterrupt
+
+    with acquire_or_connect(tmp_path, "test") as held:
+        held.serve(go_on)
+        with pytest.raises(KeyboardInterrupt):
+            call_owner(tmp_path, "go on", {}, 10.0, leave)
+        assert ended.wait(10)
 
 
 def test_one_that_wants_to_write_is_told_who_is_at_work(tmp_path, start_owner):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from small_world import World
 
-from rag.ask import Asker
+from rag.ask import Asker, AskRequest
 from rag.filters import Condition, Filter
 from rag.settings import AnswerSettings
 from rag.types import Answer, Notice
@@ -47,19 +47,19 @@ def world(tmp_path) -> World:
 def test_no_page_in_scope_is_an_abstention_and_the_model_is_not_asked(world):
     model = Talkative()
     asked = Asker(world.retriever, model, AnswerSettings())
-    found = asked.ask(world.reader, "tide power", scope=NOWHERE)
+    found = asked.ask(world.reader, AskRequest("tide power", scope=NOWHERE))
     assert (found.answer.abstained, found.answer.citations) == (True, ())
     assert found.answer.text == "No page was found that answers this question."
     assert found.answer.model_id == "talkative"
     assert model.n_asked == 0
-    assert not asked.ask(world.reader, "tide power").answer.abstained
+    assert not asked.ask(world.reader, AskRequest("tide power")).answer.abstained
     assert model.n_asked == 1
 
 
 @pytest.mark.parametrize("code", ["not_relevant", "route_none"])
 def test_an_abstention_says_why_no_page_was_kept(world, code):
     asked = Asker(LeavesOut(world.retriever, code), Talkative(), AnswerSettings())
-    answer = asked.ask(world.reader, "tide power").answer
+    answer = asked.ask(world.reader, AskRequest("tide power")).answer
     assert answer.abstained
     assert "below a relevance of 0.5" in answer.text
     # Where nothing was looked for, nothing can be said of what there is.

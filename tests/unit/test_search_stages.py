@@ -10,7 +10,7 @@ from rerank_pages import WordReranker
 from small_world import OWNER, World
 
 from rag.apps.asked import turns, understood
-from rag.ask import Asker
+from rag.ask import Asker, AskRequest
 from rag.errors import ConfigError, InputError, ModelFailed
 from rag.filters import Filter
 from rag.page_region import PageRegion
@@ -87,7 +87,8 @@ class Repeats:
 
 def asked(world, question, *, retrieval=None, reranker=None, history=()):
     made = retriever(world, reranker=reranker, **(retrieval or {}))
-    return Asker(made, Repeats(), AnswerSettings()).ask(world.reader, question, history=history)
+    asker = Asker(made, Repeats(), AnswerSettings())
+    return asker.ask(world.reader, AskRequest(question, history=history))
 
 
 class Sure(WordReranker):
