@@ -1,10 +1,22 @@
-"""Numbers, dates and units as texts write them, and what they come to."""
+"""Numbers, dates and units as texts write them, and what they come to.
+
+What is ambiguous is read as the texts we know mean it, and never guessed further: "1.234" is a
+decimal, "1 234" are two figures unless a currency or a word of scale closes them, and "3/4/2022" is
+a day nobody can name.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+
+from rag.answer.figure_words import CURRENCIES, MONTHS, SCALES, UNITS, unit_of
+
+_LEAP_YEAR = 4  # of a day and month without a year
 
 
 @dataclass(frozen=True)
@@ -12,15 +24,19 @@ class Figure:
     """One number or date of a text.
 
     Attributes:
+        text: as written, with its sign, currency, word of scale and unit.
         start: first word.
         end: after its last word.
         value: as written, signs and brackets read, words of scale ("million") and percent signs
             not; None for a date.
         scale: 1e6 for "million" beside it; 1 where nothing is said.
         decimals: digits after the point, as written.
-        unit: "%", a currency's sign or code ("$", "EUR"), or a unit's name; empty for none.
-        day: of a date; a month or year alone is its first day, `precision` says so.
-        precision: "day", "month" or "year" of a date; empty for a number.
+        unit: "%", a currency's sign or code ("$", "EUR"), or a unit's name in the singular; empty
+            for none.
+        day: of a date; a month or year alone is its first day, `precision` says so. None for a
+            date whose day and month cannot be told apart ("3/4/2022").
+        precision: "day", "month" or "year" of a date, or "yearless" for a day and month alone,
+            whose `day` is in the year 4; empty for a number.
     """
 
     text: str
@@ -33,7 +49,459 @@ class Figure:
     day: date | None = None
     precision: str = ""
 
+    @property
+    def amount(self) -> float | None:
+        """The value times its scale; None for a date."""
+        return None if self.value is None else self.value * self.scale
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A figure and the characters it takes up; without one, digits that are no figure."""
+
+    end: int
+    figure: Figure | None = None
+    start: int = 0
+    run_end: int = 0  # where its digits and what closes them end, before any unit
+
 
 def figures_in(words: Sequence[str]) -> list[Figure]:
-    """All figures of a text in its order; a year alone ("2022") is a number that may be a date."""
-    raise NotImplementedError
+    """All figures of a text in its order; a year alone ("2022") is a number that may be a date.
+
+    Ordinals, reference marks, names with digits ("10-K", "COVID-19", "3M") and numbers of sections
+    with two points are none. Of a range and of a fraction both ends are figures.
+    """
+    text = " ".join(map(_plain, words))
+    starts: list[int] = []
+    at = 0
+    for word in words:
+        starts.append(at)
+        at += len(word) + 1
+    found: list[_Found] = []
+    position = 0
+    while (digits := _RUN.search(text, position)) is not None:
+        last = found[-1].end if found else 0
+        read = _date_at(text, digits.start(), last) or _number_at(text, digits, last)
+        position = max(read.end, digits.start() + 1)
+        if read.figure is not None:
+            found.append(_ranged(text, found, read))
+    return [
+        replace(
+            each.figure,
+            text=text[each.start : each.end],
+            start=bisect_right(starts, each.start) - 1,
+            end=bisect_right(starts, each.end - 1),
+        )
+        for each in found
+        if each.figure is not None
+    ]
+
+
+# --- characters -----------------------------------------------------------------------------------
+class _Signs(dict[int, str]):
+    """For `str.translate`, a character for a character: digits of any script, widths, minus."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        digit = unicodedata.decimal(char, None)
+        if digit is not None:
+            plain = str(digit)
+        else:
+            wide = unicodedata.normalize("NFKC", char) if 0xFF00 <= code < 0xFFEF else char
+            plain = wide if len(wide) == 1 else char
+        self[code] = plain
+        return plain
+
+
+# Minus, hyphen, non-breaking hyphen; the dashes stay, they may be no signs.
+_SIGNS = _Signs({0x2212: "-", 0x2010: "-", 0x2011: "-", 0x2019: "'", 0xA0: " ", 0x202F: " "})
+
+
+def _plain(word: str) -> str:
+    return word if word.isascii() else word.translate(_SIGNS)
+
+
+# --- dates ----------------------------------------------------------------------------------------
+_MONTH = "|".join(sorted(MONTHS, key=len, reverse=True))
+_YEAR = r"(?:1[6-9]|20|21)\d\d"
+_NO_MORE = r"(?![\w]|[.,/-]\d)"
+_ISO = re.compile(rf"({_YEAR})([-/.])(0?[1-9]|1[0-2])\2(0?[1-9]|[12]\d|3[01]){_NO_MORE}")
+_DAY_FIRST = re.compile(
+    rf"(0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|\.)?[ -]?(?:of |de )?({_MONTH})\b\.?"
+    rf"(?:(?:,? ?|-)(?:de )?({_YEAR})|-(\d\d))?(?![\w-]|[.,/]\d)",
+    re.IGNORECASE,
+)
+_MONTH_BEFORE = re.compile(rf"(?<![^\W_])({_MONTH})(\.?,? ?|-| ?')$", re.IGNORECASE)
+_DAY_YEAR = re.compile(
+    rf"(0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?(?:,? ({_YEAR})|,({_YEAR}))?(?![\w%]|[.,/:-]\d| ?%)"
+)
+_YEAR_ALONE = re.compile(rf"({_YEAR}){_NO_MORE}")
+_SHORT_YEAR = re.compile(r"(\d\d)(?![\w%]|[.,/:-]\d)")
+_NUMERIC = re.compile(rf"(\d\d?)([/.-])(\d\d?)\2({_YEAR}|\d\d){_NO_MORE}")
+_PERIOD_BEFORE = re.compile(r"(?<![^\W_])(?:[FC]Y|[1-4]Q|Q[1-4]|[12]H|H[12]) ?'?$", re.IGNORECASE)
+_PERIOD = re.compile(rf"(?:([1-4])Q|([12])H)({_YEAR}|\d\d)(?!\w)", re.IGNORECASE)
+_LOOK_BACK = 14
+
+
+def _date_at(text: str, at: int, last: int) -> _Found | None:
+    """The date that the digits at `at` are of, with the month's name before them."""
+    if at and text[at - 1].isalnum() and _PERIOD_BEFORE.search(text[max(0, at - 6) : at]) is None:
+        return None
+    before = text[max(last, at - _LOOK_BACK) : at]
+    for read in (_named_month, _written_day, _numeric_day, _fiscal_year):
+        if (found := read(text, at, before)) is not None:
+            return found
+    return None
+
+
+def _written_day(text: str, at: int, before: str) -> _Found | None:
+    if before.endswith(("/", ".", "$", ",")):
+        return None
+    if (match := _ISO.match(text, at)) is not None:
+        return _dated(match, at, int(match[1]), int(match[3]), int(match[4]))
+    match = _DAY_FIRST.match(text, at)
+    if match is None:
+        return None
+    month = MONTHS[match[2].lower()]
+    # "5 may" is as likely a number and a verb, "in 12 mar" a cut word.
+    if match[3] is None and match[4] is None and not match[2][0].isupper():
+        return None
+    year = _full_year(match[3] or match[4]) if match[3] or match[4] else _LEAP_YEAR
+    return _dated(match, at, year, month, int(match[1]))
+
+
+def _named_month(text: str, at: int, before: str) -> _Found | None:
+    named = _MONTH_BEFORE.search(before)
+    # "may 5" is a verb and a number.
+    if named is None or not named[1][0].isupper():
+        return None
+    month, start = MONTHS[named[1].lower()], at - len(before) + named.start()
+    if (match := _YEAR_ALONE.match(text, at)) is not None:
+        return _dated(match, start, int(match[1]), month)
+    # Spreadsheets write Mar-22 for a month, and 22-Mar for a day.
+    if named[2] in ("-", "'", " '") and (match := _SHORT_YEAR.match(text, at)) is not None:
+        return _dated(match, start, _full_year(match[1]), month)
+    match = _DAY_YEAR.match(text, at)
+    if match is None:
+        return None
+    year = int(match[2] or match[3] or _LEAP_YEAR)
+    return _dated(match, start, year, month, int(match[1]))
+
+
+def _numeric_day(text: str, at: int, before: str) -> _Found | None:
+    match = _NUMERIC.match(text, at)
+    if match is None or before.endswith(("/", ".", "$", ",", "-")):
+        return None
+    first, second, year = int(match[1]), int(match[3]), match[4]
+    if match[2] != "/" and len(year) == 2:
+        return None  # 1.2.34 and 10-11-12 are numbers of sections and ranges
+    if not (min(first, second) >= 1 and max(first, second) <= 31 and min(first, second) <= 12):
+        return None
+    if match[2] == ".":  # only day, month, year is written so
+        return _dated(match, at, int(year), second, first)
+    if first == second or second > 12:
+        return _dated(match, at, _full_year(year), first, second)
+    if first > 12:
+        return _dated(match, at, _full_year(year), second, first)
+    nobody_can_name = Figure("", 0, 0, None, precision="day")
+    return _Found(match.end(), nobody_can_name, at, match.end())
+
+
+def _fiscal_year(text: str, at: int, before: str) -> _Found | None:
+    if (match := _PERIOD.match(text, at)) is not None:
+        return _dated(match, at, _full_year(match[3]))
+    period = _PERIOD_BEFORE.search(before)
+    if period is None:
+        return None
+    match = _YEAR_ALONE.match(text, at) or _SHORT_YEAR.match(text, at)
+    if match is None or (len(match[1]) == 2 and period.group()[0] not in "FfCc'"):
+        return None
+    return _dated(match, at - len(period.group()), _full_year(match[1]))
+
+
+def _full_year(digits: str) -> int:
+    if len(digits) == 4:
+        return int(digits)
+    return int(digits) + (2000 if int(digits) < 70 else 1900)
+
+
+def _dated(
+    match: re.Match[str], start: int, year: int, month: int = 0, day: int = 0
+) -> _Found | None:
+    try:
+        when = date(year, month or 1, day or 1)
+    except ValueError:  # the 31st of a month that has 30 days: no date
+        return None
+    precision = "day" if day else "month" if month else "year"
+    if year == _LEAP_YEAR:
+        precision = "yearless"
+    figure = Figure("", 0, 0, None, day=when, precision=precision)
+    return _Found(match.end(), figure, start, match.end())
+
+
+# --- numbers --------------------------------------------------------------------------------------
+_RUN = re.compile(r"\d(?:[\d.,']*\d)?[\u00bc-\u00be]?|[\u00bc-\u00be]")
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(\.\d+)?")
+_INDIAN = re.compile(r"\d{1,2}(?:,\d\d)+,\d{3}(\.\d+)?")
+_POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+(,\d+)|\d{1,3}(?:\.\d{3}){2,}()")
+_APOSTROPHES = re.compile(r"\d{1,3}(?:'\d{3})+([.,]\d+)?")
+_PLAIN_NUMBER = re.compile(r"\d+(\.\d+)?")
+_COMMA = re.compile(r"\d+(,\d{1,2}|,\d{4,})|0(,\d+)")
+_VULGAR = {"\u00bc": 0.25, "\u00bd": 0.5, "\u00be": 0.75}
+_SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(,\d{1,2})?(?![\d.,]*\d)")
+_PARTED = re.compile(r"[1-9]\d{0,2}(?: ,\d{3})+(\.\d+)?(?![\d.,]*\d)")  # as OCR parts them
+
+_CURRENCY = "|".join(re.escape(each) for each in sorted(CURRENCIES, key=len, reverse=True))
+_BEFORE = re.compile(
+    rf"(?:(?<![\w)\]%])(?P<sign>[-+\u2013]))?(?:(?<![^\W\d_])(?P<currency>{_CURRENCY}) ?)?"
+    rf"(?P<open>\( ?)?(?:(?<![\w)\]%])(?P<inner>[-+\u2013]))?"
+    rf"(?:(?<![^\W\d_])(?P<held>{_CURRENCY}) ?)?$"
+)
+_SCALE = "|".join(sorted(SCALES, key=len, reverse=True))
+_SCALE_AFTER = re.compile(rf"[ -]?({_SCALE})\b\.?(?: ({_SCALE})\b)?", re.IGNORECASE)
+_LETTER_SCALES = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "mm": 1e6, "MM": 1e6, "b": 1e9, "B": 1e9}
+_LETTERS_AFTER = re.compile(r" ?([kKmMbB]|mm|MM)\b")
+_CURRENCY_AFTER = re.compile(rf" ?({_CURRENCY})(?![^\W\d_])")
+_UNIT = "|".join(re.escape(each) for each in sorted(UNITS, key=len, reverse=True))
+_UNIT_AFTER = re.compile(rf"[ -]?({_UNIT})(?![^\W\d_])")
+_GLUED = re.compile(r"[^\W\d_]+")
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
+_NAME_AFTER = re.compile(r"-?[A-Z]{1,2}\b(?!-)")
+_CLOSE = re.compile(r" ?(%)? ?\)")
+_PREFIX_BEFORE = re.compile(r"(?:[^\W\d_]+)-$")
+_RANGE = re.compile(r"[-\u2013\u2014/]| to | [\u2013] ")
+
+
+def _number_at(text: str, digits: re.Match[str], last: int) -> _Found:
+    start, end = digits.span()
+    parsed = _value_of(digits.group())
+    if parsed is None:
+        # "2021,2022" are two; "4.1.2" is the number of a section.
+        first = re.match(r"\d+", digits.group())
+        if first is None or "." in digits.group():
+            return _Found(end)
+        end = start + first.end()
+        parsed = (float(first.group()), 0)
+    value, decimals = parsed
+    before = _BEFORE.search(text, max(last, start - _LOOK_BACK), start)
+    assert before is not None  # all its parts may be missing
+    if start and text[start - 1] == "." and (start == 1 or not text[start - 2].isalnum()):
+        decimals = len(digits.group())  # ".5"
+        value = float(f"0.{digits.group()}") if digits.group().isdigit() else value
+        start -= 1
+        before = _BEFORE.search(text, max(last, start - _LOOK_BACK), start) or before
+    currency = before["currency"] or before["held"]
+    if _is_name(text, start, end, currency):
+        return _Found(_end_of_glued(text, end))
+    spaced = _SPACED.match(text, start)
+    if spaced is not None and spaced.end() > end and _closes_spaced(text, spaced, currency):
+        end = spaced.end()
+        decimals = len(spaced[1]) - 1 if spaced[1] else 0
+        value = float(spaced.group().replace(" ", "").replace(",", "."))
+    parted = _PARTED.match(text, start)
+    if parted is not None:
+        end = parted.end()
+        decimals = len(parted[1]) - 1 if parted[1] else 0
+        value = float(re.sub("[ ,]", "", parted.group()))
+    closed, is_bracketed = end, False
+    close = _CLOSE.match(text, end) if before["open"] else None
+    unit = currency or ""
+    if close is not None:
+        is_plain = currency is None and before["sign"] is None and before["inner"] is None
+        lead = start - len(before.group())
+        if is_plain and _is_mark(text, lead, end - start, close):
+            return _Found(close.end())
+        is_bracketed = not _is_aside(text, start - len(before.group()), digits.group(), close)
+        closed = close.end() if is_bracketed else end
+        unit = unit or (close[1] or "" if is_bracketed else "")
+    elif text[start - 1 : start] == "[" and text[end : end + 1] == "]":
+        return _Found(end + 1)
+    scale, unit, stop = _closing(text, closed, unit, has_decimals=decimals > 0)
+    if before["open"] and close is None and is_bracketed is False:
+        held = _CLOSE.match(text, stop)
+        if held is not None and _is_negative_amount(text, start - len(before.group()), held):
+            is_bracketed, stop = True, held.end()
+    is_negative = (
+        is_bracketed
+        or before["sign"] in ("-", "\u2013")
+        or before["inner"]
+        in (
+            "-",
+            "\u2013",
+        )
+    )
+    figure = Figure(
+        "",
+        0,
+        0,
+        -value if is_negative else value,
+        scale,
+        decimals,
+        CURRENCIES.get(unit, unit),
+    )
+    n_before = len(before.group())
+    if before["open"] and not is_bracketed:
+        n_before = len((before["inner"] or "") + (before["held"] or ""))
+    return _Found(stop, figure, start - n_before, closed)
+
+
+def _value_of(run: str) -> tuple[float, int] | None:
+    """What digits and the marks between them come to, and the decimals; None where two numbers."""
+    part = _VULGAR.get(run[-1], 0.0)
+    run = run[:-1] if part else run
+    if not run:
+        return part, 1 if part == 0.5 else 2
+    for pattern, group, point in (
+        (_PLAIN_NUMBER, "", "."),
+        (_GROUPED, ",", "."),
+        (_INDIAN, ",", "."),
+        (_POINTS, ".", ","),
+        (_APOSTROPHES, "'", "."),
+        (_COMMA, "", ","),
+    ):
+        match = pattern.fullmatch(run)
+        if match is not None:
+            tail = next(filter(None, match.groups()), "")
+            bare = (run.replace(group, "") if group else run).replace(point, ".").replace(",", ".")
+            if len(bare) > _MOST_DIGITS:
+                return None
+            return float(bare) + part, max(0, len(tail) - 1)
+    return None
+
+
+_MOST_DIGITS = 40  # more are no amount, and a float would end in infinity
+
+
+def _is_name(text: str, start: int, end: int, currency: str | None) -> bool:
+    """Whether the digits are part of a name or an ordinal: A4, COVID-19, 10-K, 3M, 21st."""
+    char = text[start - 1 : start]
+    if currency is None and (char.isalpha() or char == "_"):
+        return True
+    prefix = _PREFIX_BEFORE.search(text[max(0, start - 12) : start])
+    is_year = re.fullmatch(_YEAR, text[start:end]) is not None
+    if prefix is not None and not (prefix.group().islower() and is_year):
+        return True
+    if _ORDINAL.match(text, end) is not None:
+        return True
+    glued = _GLUED.match(text, end)
+    if glued is not None:
+        word = glued.group()
+        is_known = word in UNITS or word.lower() in SCALES or word == "k" or word in CURRENCIES
+        is_scale = word in _LETTER_SCALES and (currency is not None or "." in text[start:end])
+        return not (is_known or is_scale or (word == "s" and is_year))
+    return _NAME_AFTER.match(text, end) is not None
+
+
+def _end_of_glued(text: str, end: int) -> int:
+    match = re.compile(r"[\w-]*").match(text, end)
+    return match.end() if match is not None else end
+
+
+def _closes_spaced(text: str, spaced: re.Match[str], currency: str | None) -> bool:
+    """Whether groups of digits between spaces are surely one number: money or a word of scale."""
+    end = spaced.end()
+    follows = _CURRENCY_AFTER.match(text, end) or _SCALE_AFTER.match(text, end)
+    return follows is not None or (currency is not None and spaced[1] is not None)
+
+
+def _is_mark(text: str, lead: int, n_digits: int, close: re.Match[str]) -> bool:
+    """Whether a number in brackets refers to a note: glued to a word, or (1) after one."""
+    if close[1] or n_digits > 2:
+        return False
+    if text[lead - 1 : lead].strip(" "):
+        return True  # EBITDA(1), 12%(2)
+    before = text[:lead].rstrip(" ")[-1:]
+    follows = text[close.end() : close.end() + 2].lstrip(" ")[:1]
+    # "(3) Includes": a list or a note; "Other (5)": a note; "12 (5)", "$ (5)": an amount.
+    return (n_digits == 1 and before.isalpha()) or (
+        before in (".", ";", ":", "") and follows.isalpha()
+    )
+
+
+def _is_aside(text: str, lead: int, digits: str, close: re.Match[str]) -> bool:
+    """Whether brackets hold a remark and not a negative amount: a year, or a share in prose."""
+    if re.fullmatch(_YEAR, digits):
+        return True
+    if not close[1] and re.match(r" ?(?:%|percent\b)", text[close.end() : close.end() + 9]):
+        return False
+    before = text[:lead].rstrip(" ")[-1:]
+    follows = text[close.end() : close.end() + 2].lstrip(" ")[:1]
+    return bool(close[1]) and before.isalpha() and (follows.islower() or follows in (",", "."))
+
+
+def _is_negative_amount(text: str, lead: int, close: re.Match[str]) -> bool:
+    """Whether "($5 million)" is a loss: not where prose goes on around it."""
+    before = text[:lead].rstrip(" ")[-1:]
+    return not before.isalpha() and close is not None
+
+
+def _closing(text: str, end: int, currency: str, *, has_decimals: bool) -> tuple[float, str, int]:
+    """The scale and unit that follow a number, and where they end."""
+    scale = 1.0
+    if currency != "%":
+        match = _SCALE_AFTER.match(text, end)
+        letters = _LETTERS_AFTER.match(text, end)
+        if match is not None:
+            scale = SCALES[match[1].lower()] * (SCALES[match[2].lower()] if match[2] else 1.0)
+            end = match.end() - (match.group().endswith(".") and text[match.end() :] == "")
+        elif letters is not None and (
+            currency
+            or (letters.group() == "k")
+            or (has_decimals and letters[1].isupper() and letters[1] != "MM")
+        ):
+            scale, end = _LETTER_SCALES[letters[1]], letters.end()
+    if currency:
+        return scale, currency, end
+    money = _CURRENCY_AFTER.match(text, end)
+    if money is not None and not _is_of_next(text, money):
+        return scale, money[1], money.end()
+    unit = _UNIT_AFTER.match(text, end)
+    if unit is not None:
+        return scale, unit_of(unit[1]), unit.end()
+    return scale, "", end
+
+
+def _is_of_next(text: str, money: re.Match[str]) -> bool:
+    """Whether a sign between two numbers is the second one's: "5 $ 7" are columns of a table."""
+    sign = money[1]
+    if sign[0].isalpha() and "$" not in sign:
+        return False
+    return (
+        re.match(rf" ?[(-]?\d[\d.,]*+\)?(?! ?{re.escape(sign)})", text[money.end() :][:20])
+        is not None
+    )
+
+
+def _ranged(text: str, found: list[_Found], read: _Found) -> _Found:
+    """A figure after "5 to" or "2021-": both ends of a range share what is said of one of them."""
+    if not found or read.figure is None or found[-1].figure is None:
+        return read
+    before, between = found[-1], text[found[-1].end : read.start]
+    # The sign of "5-7" belongs to the range.
+    first, second = before.figure, read.figure
+    if first is None or first.value is None or second.value is None:
+        return read
+    if not _RANGE.fullmatch(between):
+        return read
+    is_years = re.fullmatch(_YEAR, text[before.start : before.end]) is not None
+    digits = text[read.start : read.run_end]
+    if is_years and between in "-\u2013/" and re.fullmatch(r"\d\d", digits):
+        if second.unit or second.scale != 1:
+            return read
+        year = int(first.value) // 100 * 100 + int(digits)
+        if year > first.value:
+            return replace(
+                read, figure=Figure("", 0, 0, None, day=date(year, 1, 1), precision="year")
+            )
+    if between == "/" or is_years:
+        return read
+    is_bare = first.scale == 1 and (not first.unit or first.unit == second.unit)
+    is_money = first.unit in CURRENCIES.values()
+    if is_bare or (first.scale == 1 and is_money and not second.unit):
+        found[-1] = replace(
+            before,
+            figure=replace(first, scale=second.scale, unit=first.unit or second.unit),
+        )
+    if is_money and not second.unit:
+        read = replace(read, figure=replace(second, unit=first.unit))
+    return read
