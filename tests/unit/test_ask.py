@@ -1,0 +1,122 @@
+"""Asking: what goes to the answer model, what is told meanwhile, what comes back when it fails."""
+
+import pytest
+from small_world import World
+
+from rag.ask import Asker, AskRequest
+from rag.deadline import Cancelled
+from rag.errors import ModelFailed, NotFound
+from rag.ports import Delta
+from rag.settings import AnswerSettings
+from rag.types import Answer, PageRef, Principal
+
+DOCUMENTS = {
+    "north": [["tide", "power", "revenue"], ["dividend", "staff"], ["storm", "harbour"]],
+    "south": [["harbour", "staff", "safety"], ["turbine", "power"]],
+    "foreign": [["tide", "power"]],
+}
+
+
+class Says:
+    """An answer model that tells what it was asked and does what it is told to."""
+
+    model_id = "says"
+    reads_images = False
+
+    def __init__(self, outcome=None):
+        self.outcome = outcome
+        self.requests = []
+
+    def answer(self, request):
+        self.requests.append(request)
+        request.on_event(Delta("so far"))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return Answer("It is so.", abstained=False, model_id=self.model_id)
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path):
+    return World(tmp_path, DOCUMENTS)
+
+
+def asked(world, model, question="tide power", **request):
+    asker = Asker(world.retriever, model, AnswerSettings(answer_pages=3))
+    return asker.ask(world.reader, AskRequest(question, **request))
+
+
+def test_pages_are_told_of_before_the_answer_and_the_answer_as_it_comes(world):
+    heard = []
+    result = asked(
+        world,
+        Says(),
+        on_found=lambda found: heard.append(len(found.hits)),
+        on_event=heard.append,
+    )
+    assert heard == [3, Delta("so far")]
+    assert result.answer.text == "It is so."
+    assert result.error is None
+
+
+def test_a_model_that_fails_leaves_the_pages_and_its_reason(world):
+    failure = ModelFailed("it is down", code="chat_unreachable")
+    result = asked(world, Says(failure))
+    assert result.error is failure
+    assert (result.answer.text, result.answer.abstained) == ("", True)
+    assert len(result.search.hits) == 3
+    assert [stage.name for stage in result.stages][-2:] == ["evidence", "answer"]
+
+
+def test_whoever_cancels_gets_no_answer(world):
+    with pytest.raises(Cancelled):
+        asked(world, Says(Cancelled("enough")))
+
+
+def test_what_no_error_of_ours_is_comes_out_as_it_is(world):
+    with pytest.raises(ZeroDivisionError):
+        asked(world, Says(ZeroDivisionError()))
+
+
+def test_given_pages_are_the_evidence_each_once_in_their_order(world):
+    model = Says()
+    refs = (PageRef("south", 2), PageRef("north", 3), PageRef("south", 2))
+    result = asked(world, model, from_pages=refs)
+    assert [hit.ref for hit in result.search.hits] == list(dict.fromkeys(refs))
+    (request,) = model.requests
+    assert [(page.number, page.hit.ref) for page in request.evidence] == [
+        (1, refs[0]),
+        (2, refs[1]),
+    ]
+    assert request.evidence[0].text.words == ("turbine", "power")
+    assert len(request.evidence[0].vectors) == 2
+
+
+def test_given_pages_are_read_with_what_was_said_before(world):
+    model = Says()
+    asked(
+        world,
+        model,
+        "and in 2022?",
+        history=(("What was revenue in 2021?", "5"),),
+        from_pages=(PageRef("north", 1),),
+    )
+    assert model.requests[0].question == "What was revenue in 2022?"
+
+
+@pytest.mark.parametrize("ref", [PageRef("north", 9), PageRef("nobody", 1)])
+def test_a_given_page_that_is_not_there_is_an_error(world, ref):
+    with pytest.raises(NotFound):
+        asked(world, Says(), from_pages=(ref,))
+
+
+def test_a_given_page_of_somebody_else_is_an_error_as_if_it_were_not_there(world):
+    other = world.repository.reader(Principal("bob"), "c")
+    asker = Asker(world.retriever, Says(), AnswerSettings())
+    with pytest.raises(NotFound):
+        asker.ask(other, AskRequest("tide", from_pages=(PageRef("foreign", 1),)))
+
+
+def test_an_answer_ends_with_its_deadline(world):
+    model = Says()
+    asked(world, model)
+    assert 100 < model.requests[0].deadline.remaining_s <= 120
