@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rag.errors import BackendError
 
@@ -25,6 +27,9 @@ class Deadline:
     def __init__(self, seconds: float | None = None) -> None:
         self._end = math.inf if seconds is None else time.monotonic() + seconds
         self._cancelled = threading.Event()
+        # A callback may ask this deadline, so the lock is one that its own thread can take again.
+        self._telling = threading.RLock()
+        self._callbacks: dict[object, Callable[[], object]] = {}
 
     @property
     def remaining_s(self) -> float:
@@ -32,12 +37,39 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
     @property
+    def is_over(self) -> bool:
+        return self.remaining_s == 0
+
+    @property
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
         """End the work: what waits under this deadline raises Cancelled soon."""
-        self._cancelled.set()
+        with self._telling:
+            self._cancelled.set()
+            while self._callbacks:
+                self._callbacks.popitem()[1]()
+
+    @contextmanager
+    def on_cancel(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Within the block, `cancel` calls `callback`: once, in the thread that cancels.
+
+        It never runs after the block. It is short, raises nothing, and waits for no other thread:
+        it is how whoever blocks is woken.
+
+        Raises:
+            Cancelled: before the block began.
+        """
+        key = object()
+        with self._telling:
+            self.require_wanted()
+            self._callbacks[key] = callback
+        try:
+            yield
+        finally:
+            with self._telling:
+                self._callbacks.pop(key, None)
 
     def wait(self, seconds: float) -> None:
         """Sleep, but no longer than until the end.
@@ -45,7 +77,8 @@ class Deadline:
         Raises:
             Cancelled: meanwhile or before.
         """
-        self._cancelled.wait(min(seconds, self.remaining_s))
+        # No lock can be waited for longer than that, some three hundred years.
+        self._cancelled.wait(min(seconds, self.remaining_s, threading.TIMEOUT_MAX))
         self.require_wanted()
 
     def require_wanted(self) -> None:

@@ -7,78 +7,73 @@ from __future__ import annotations
 import json
 import math
 import random
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
 
-from rag.errors import ConfigError, ModelFailed
+from rag.deadline import Deadline
+from rag.errors import ModelFailed
+from rag.interruptible import Call, InterruptibleNetwork
+from rag.server_failures import (
+    Broken,
+    Failures,
+    Refused,
+    ServerKind,
+    checked_address,
+    checked_key,
+)
 from rag.types import Json
+
+__all__ = [
+    "Arriving",
+    "Broken",
+    "ModelServer",
+    "Refused",
+    "ServerKind",
+    "checked_address",
+]
+
+T = TypeVar("T")
 
 _MAX_ERROR_BYTES = 20_000
 _CONNECT_S = 5.0
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 30.0
+# For what a server says of a failure, which is known without it.
+_SAID_WITHIN_S = 2.0
+# Between two looks at whether the wait for a turn or the next try is still wanted.
+_LOOK_S = 0.05
 
 
-@dataclass(frozen=True)
-class ServerKind:
-    """What a kind of server is called, and which settings its failures lead to.
+class Arriving:
+    """The bytes of one answer as they come."""
 
-    Attributes:
-        name: as in "the embedding server 127.0.0.1:8000".
-        section: of the settings that name it, as in "encoder".
-        prefix: of the codes `_unreachable`, `_timeout` and `_refused`.
-        bad_answer: code of an answer that is too large or no JSON object.
-        for_status: next step by the status of a refusal.
-        otherwise: next step of any other refusal.
-        too_large: next step where an answer is larger than such a server has reason to send.
-    """
+    def __init__(self, chunks: Callable[[int], Iterator[bytes]], call: Call) -> None:
+        self._chunks = chunks
+        self._call = call
 
-    name: str
-    section: str
-    prefix: str
-    bad_answer: str
-    for_status: Mapping[int, str] = field(default_factory=dict)
-    otherwise: str = ""
-    too_large: str = ""
+    def chunks(self, limit_bytes: int) -> Iterator[bytes]:
+        """Each as it comes, cut wherever the network cuts it. To be asked for once.
 
-    @property
-    def key_variable(self) -> str:
-        return f"OCTAVO_{self.section.upper().replace('.', '__')}__API_KEY"
+        Raises:
+            Broken: the connection fails, or the try takes too long.
+            ModelFailed: more than `limit_bytes`; `..._timeout`, the deadline is over.
+            Cancelled: the deadline was cancelled.
+        """
+        return self._chunks(limit_bytes)
 
-
-class _Retryable(Exception):
-    """A try failed in a way that another may not; `error` is what to raise when none is left."""
-
-    def __init__(self, error: ModelFailed, wait_s: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.wait_s = wait_s  # as the server asks
-
-
-class Refused(ModelFailed):
-    """The server will not have the request, however often it is asked.
-
-    Attributes:
-        said: the server's own words, one short line; empty where it has none.
-    """
-
-    def __init__(
-        self, message: str, *, status: int, code: str, next_step: str, said: str = ""
-    ) -> None:
-        super().__init__(message, code=code, next_step=next_step)
-        self.status = status
-        self.said = said
+    def hurry(self, within_s: float) -> None:
+        """What is still to come is worth no more than so much time."""
+        self._call.hurry(within_s)
 
 
 class ModelServer:
@@ -89,6 +84,7 @@ class ModelServer:
         kind: what it is called in messages.
         timeout_s: of one try, from the first byte sent to the last byte read.
         retry_s: within which another try of the same request may begin.
+        tries: of the same request at most; None is as many as `retry_s` allows.
         requests: under way at a time, over all threads.
 
     Raises:
@@ -104,25 +100,28 @@ class ModelServer:
         api_key: SecretStr | None = None,
         timeout_s: float = 60.0,
         retry_s: float = 120.0,
+        tries: int | None = None,
         requests: int = 4,
     ) -> None:
-        self._kind = kind
         self._base = checked_address(url, kind)
         self.name = urlsplit(self._base).netloc
-        self._key = _checked_key(api_key, kind)
+        key = checked_key(api_key, kind)
+        self.failures = Failures(kind, self.name, key, timeout_s)
         self._timeout_s = timeout_s
         self._retry_s = retry_s
+        self._tries = tries
         self._max_answer_bytes = max_answer_bytes
         # Compression would gain nothing on base64, and hides how much is still to come.
         headers = {"Accept-Encoding": "identity"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
             limits=httpx.Limits(max_connections=requests, max_keepalive_connections=requests),
             follow_redirects=False,  # the key is for this server
         )
+        self._network = _network_of(self._client)
         self._slots = threading.BoundedSemaphore(requests)
         self._threads = ThreadPoolExecutor(requests, thread_name_prefix="octavo-remote")
         self._closed = threading.Event()
@@ -147,22 +146,55 @@ class ModelServer:
     # --- asking ---------------------------------------------------------------------------------
     def get(self, path: str, *, retry_s: float | None = None) -> Json:
         """Raises what `post` raises."""
-        return self._ask("GET", path, None, retry_s, self._closed)
+        return self._ask("GET", path, None, self._object, retry_s=retry_s)
 
-    def post(self, path: str, body: Json, *, retry_s: float | None = None) -> Json:
+    def post(
+        self,
+        path: str,
+        body: Json,
+        *,
+        retry_s: float | None = None,
+        deadline: Deadline | None = None,
+    ) -> Json:
         """The answer to one request.
 
         Args:
             path: with its leading slash.
             body: sent as JSON.
             retry_s: where this request has less patience than the server's others.
+            deadline: the wait for a turn, all tries, the waits between them and reading end with
+                it.
 
         Raises:
             ModelFailed: `..._unreachable`, no connection, or 429 and 5xx to the end of the budget;
                 `..._timeout`; `..._refused`, the server will not have the request; the kind's
                 `bad_answer`, an answer that is too large or no JSON object.
+            Cancelled: the deadline was cancelled.
         """
-        return self._ask("POST", path, body, retry_s, self._closed)
+        return self._ask("POST", path, body, self._object, retry_s=retry_s, deadline=deadline)
+
+    def post_stream(
+        self,
+        path: str,
+        body: Json,
+        receive: Callable[[Arriving], T],
+        *,
+        deadline: Deadline | None = None,
+    ) -> T:
+        """What `receive` makes of an answer while it arrives.
+
+        Args:
+            path: with its leading slash.
+            body: sent as JSON.
+            receive: called once for each try that is answered with 200. Another try follows where
+                it raises Broken; anything else it raises ends the request, and comes out as it is.
+            deadline: as of `post`.
+
+        Raises:
+            ModelFailed: as `post`.
+            Cancelled: the deadline was cancelled.
+        """
+        return self._ask("POST", path, body, receive, deadline=deadline)
 
     def post_all(
         self, path: str, bodies: Sequence[Callable[[], Json]], *, within_s: float = math.inf
@@ -178,10 +210,10 @@ class ModelServer:
             ModelFailed: as `post`, of the first that failed; the others are given up.
         """
         give_up = threading.Event()
-        deadline = time.monotonic() + within_s
+        until = time.monotonic() + within_s
 
         def ask(body: Callable[[], Json]) -> Json:
-            return self._ask("POST", path, body(), None, give_up, deadline)
+            return self._ask("POST", path, body(), self._object, stop=give_up, until=until)
 
         self._calls.add(give_up)
         futures: list[Future[Json]] = []
@@ -190,11 +222,11 @@ class ModelServer:
                 futures.extend(self._threads.submit(ask, body) for body in bodies)
             if within_s == math.inf:
                 return [future.result() for future in futures]
-            return [future.result(max(0.0, deadline - time.monotonic())) for future in futures]
+            return [future.result(max(0.0, until - time.monotonic())) for future in futures]
         except TimeoutError as error:  # of the wait here: those of a request are translated
-            raise self._too_slow() from error
+            raise self.failures.too_slow() from error
         except CancelledError as error:  # closed by another thread before its turn came
-            raise self._unreachable("the connection was closed") from error
+            raise self.failures.unreachable("the connection was closed") from error
         finally:
             give_up.set()
             self._calls.discard(give_up)
@@ -207,43 +239,106 @@ class ModelServer:
         method: str,
         path: str,
         body: Json | None,
-        retry_s: float | None,
-        stop: threading.Event,
-        deadline: float = math.inf,
-    ) -> Json:
+        receive: Callable[[Arriving], T],
+        *,
+        retry_s: float | None = None,
+        stop: threading.Event | None = None,
+        until: float = math.inf,
+        deadline: Deadline | None = None,
+    ) -> T:
+        """`stop` and `until`, of the monotonic clock, end the tries; `deadline` ends everything."""
         content = None if body is None else json.dumps(body).encode()
         end = time.monotonic() + (self._retry_s if retry_s is None else min(retry_s, self._retry_s))
+        end = min(end, until)
         wait_s = _FIRST_WAIT_S
-        end = min(end, deadline)
+        n_tries = 0
         while True:
+            self._require_time(deadline)
             try:
-                return self._try(method, path, content, deadline)
-            except _Retryable as failed:
+                return self._try(method, path, content, receive, until, deadline)
+            except Broken as failed:
+                self._require_time(deadline, failed.__cause__)
+                n_tries += 1
                 # Spread, so that requests turned away together do not come back together.
                 pause_s = failed.wait_s
                 if pause_s is None:
                     pause_s = wait_s * random.uniform(0.5, 1.5)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-                if time.monotonic() + pause_s > end or stop.wait(pause_s):
+                left_s = end - time.monotonic()
+                if deadline is not None:
+                    left_s = min(left_s, deadline.remaining_s)
+                is_last = n_tries == self._tries or pause_s > left_s
+                if is_last or self._is_stopped(pause_s, stop or self._closed, deadline):
                     raise failed.error from failed.__cause__
 
-    def _try(self, method: str, path: str, content: bytes | None, deadline: float) -> Json:
-        headers = None if content is None else {"Content-Type": "application/json"}
-        with self._slots, self._translated(), self._under_way():
-            left_s = min(self._timeout_s, deadline - time.monotonic())
+    def _is_stopped(self, pause_s: float, stop: threading.Event, deadline: Deadline | None) -> bool:
+        """Waits for the next try; whether there is to be none."""
+        if deadline is None:
+            return stop.wait(pause_s)
+        end = time.monotonic() + pause_s
+        while (left_s := end - time.monotonic()) > 0:
+            self._require_time(deadline)
+            if stop.wait(min(left_s, _LOOK_S)):
+                return True
+        return False
+
+    def _try(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        receive: Callable[[Arriving], T],
+        until: float,
+        deadline: Deadline | None,
+    ) -> T:
+        with self._turn(deadline), self._under_way():
+            left_s = min(self._timeout_s, until - time.monotonic())
             if left_s <= 0:
-                raise self._too_slow()
+                raise self.failures.too_slow()
+            if deadline is not None:
+                self._require_time(deadline)
+                left_s = min(left_s, deadline.remaining_s)
             end = time.monotonic() + left_s
-            with self._client.stream(
+            with (
+                self._network.calling(end, deadline) as call,
+                self._answered(method, path, content, call) as response,
+            ):
+                if response.status_code != httpx.codes.OK:
+                    raise self._not_ok(response, call)
+                return receive(Arriving(lambda limit: self._chunks(response, limit, call), call))
+
+    @contextmanager
+    def _turn(self, deadline: Deadline | None) -> Iterator[None]:
+        """Waits until fewer than `requests` are under way."""
+        if deadline is None:
+            self._slots.acquire()
+        else:
+            while not self._slots.acquire(timeout=_LOOK_S):
+                self._require_time(deadline)
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def _answered(
+        self, method: str, path: str, content: bytes | None, call: Call
+    ) -> Iterator[httpx.Response]:
+        """The answer, before its body; what the block raises stays as it is."""
+        left_s = max(0.001, call.end - time.monotonic())
+        with self._translated(call.deadline):
+            request = self._client.build_request(
                 method,
                 self._base + path,
                 content=content,
-                headers=headers,
+                headers=None if content is None else {"Content-Type": "application/json"},
                 timeout=httpx.Timeout(left_s, connect=min(_CONNECT_S, left_s)),
-            ) as response:
-                if response.status_code != httpx.codes.OK:
-                    raise self._refusal(response, end)
-                return self._json(self._read(response, self._max_answer_bytes, end))
+            )
+            response = self._client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            response.close()
 
     @contextmanager
     def _under_way(self) -> Iterator[None]:
@@ -254,7 +349,7 @@ class ModelServer:
         """
         with self._counting:
             if self._closed.is_set():
-                raise self._unreachable("the connection was closed")
+                raise self.failures.unreachable("the connection was closed")
             self._n_under_way += 1
         try:
             yield
@@ -266,185 +361,99 @@ class ModelServer:
                 self._client.close()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, deadline: Deadline | None = None) -> Iterator[None]:
         try:
             yield
         except httpx.TimeoutException as error:
+            self._require_time(deadline, error)
             if isinstance(error, httpx.ConnectTimeout):
-                raise _Retryable(self._unreachable("it does not answer")) from error
-            raise _Retryable(self._too_slow()) from error
+                raise Broken(self.failures.unreachable("it does not answer")) from error
+            raise Broken(self.failures.too_slow()) from error
         except (httpx.TransportError, httpx.StreamError) as error:
-            raise _Retryable(self._unreachable(str(error) or type(error).__name__)) from error
+            raise self.failures.broken(str(error) or type(error).__name__) from error
         except RuntimeError as error:  # closed by another thread
             if not self._closed.is_set():
                 raise
-            raise self._unreachable("the connection was closed") from error
+            raise self.failures.unreachable("the connection was closed") from error
 
-    def _read(self, response: httpx.Response, limit: int, end: float) -> bytes:
+    def _require_time(self, deadline: Deadline | None, cause: BaseException | None = None) -> None:
+        """Raises Cancelled, or `..._timeout` where the deadline is over."""
+        if deadline is None:
+            return
+        deadline.require_wanted()
+        # A wait that ends with the deadline may end this much before it by the other clock.
+        if deadline.remaining_s < 0.005:
+            raise self.failures.too_late() from cause
+
+    # --- reading --------------------------------------------------------------------------------
+    def _chunks(self, response: httpx.Response, limit_bytes: int, call: Call) -> Iterator[bytes]:
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
-            raise self._packed(encoding)
+            raise self.failures.packed(encoding)
         announced = response.headers.get("Content-Length", "")
-        read = bytearray()
-        if announced.isdecimal() and int(announced) > limit:
-            raise self._too_large(limit)
-        for piece in response.iter_raw():
-            read += piece
-            if len(read) > limit:
-                raise self._too_large(limit)
-            if time.monotonic() > end:  # the client's own limit is on each wait, not on their sum
-                raise _Retryable(self._too_slow())
-        return bytes(read)
+        if announced.isdecimal() and int(announced) > limit_bytes:
+            raise self.failures.too_large(limit_bytes)
+        n_bytes = 0
+        raw = response.iter_raw()
+        while True:
+            with self._translated(call.deadline):
+                chunk = next(raw, None)
+            if chunk is None:
+                return
+            n_bytes += len(chunk)
+            if n_bytes > limit_bytes:
+                raise self.failures.too_large(limit_bytes)
+            yield chunk
+            if time.monotonic() > call.end:  # what was read before need not have waited
+                self._require_time(call.deadline)
+                raise Broken(self.failures.too_slow())
 
-    def _json(self, read: bytes) -> Json:
+    def _object(self, arriving: Arriving) -> Json:
+        return self.as_object(b"".join(arriving.chunks(self._max_answer_bytes)))
+
+    def as_object(self, read: bytes) -> Json:
+        """Raises ModelFailed, the kind's `bad_answer`, where it is no JSON object."""
         try:
             answer = json.loads(read)
         except (ValueError, RecursionError) as error:
-            raise self._no_object() from error
+            raise self.failures.no_object() from error
         if not isinstance(answer, dict):
-            raise self._no_object()
+            raise self.failures.no_object()
         return answer
 
     # --- what went wrong ------------------------------------------------------------------------
-    def _refusal(self, response: httpx.Response, end: float) -> Exception:
+    def _not_ok(self, response: httpx.Response, call: Call) -> Exception:
         """The error for an answer other than 200, or another try."""
-        kind, status = self._kind, response.status_code
-        code = f"{kind.prefix}_refused"
         if response.is_redirect:
-            target = urlsplit(response.headers.get("Location", "")).netloc or self.name
-            return Refused(
-                f"the {kind.name} {self.name} sends its callers to {plain(target)}",
-                status=status,
-                code=code,
-                next_step=f"Set {kind.section}.url to that address where you trust it; redirects "
-                "are not followed, because the key would go along.",
+            return self.failures.redirect(
+                response.status_code, response.headers.get("Location", "")
             )
-        said = self._said(response, end)
-        words = f": {said}" if said else ""
-        if status in (429, 408) or status >= 500:
-            return _Retryable(
-                self._unreachable(f"it answers {status}{words}"), wait_s=_retry_after(response)
-            )
-        return Refused(
-            f"the {kind.name} {self.name} answers {status}{words}",
-            status=status,
-            code=code,
-            said=said,
-            next_step={
-                401: f"Give its key as {kind.key_variable}.",
-                403: f"Give a key that may use this model as {kind.key_variable}.",
-                **kind.for_status,
-            }.get(status, kind.otherwise),
-        )
-
-    def _said(self, response: httpx.Response, end: float) -> str:
-        """The server's own words in one line; nothing where it says none."""
+        call.hurry(_SAID_WITHIN_S)
         try:
-            text = self._read(response, _MAX_ERROR_BYTES, end).decode(errors="replace")
-        except (ModelFailed, _Retryable, httpx.HTTPError):
-            return ""
+            text = b"".join(self._chunks(response, _MAX_ERROR_BYTES, call)).decode(errors="replace")
+        except (ModelFailed, Broken):
+            text = ""
         try:
-            found = json.loads(text)
+            said = json.loads(text)
         except (ValueError, RecursionError):
-            found = text
-        for key in ("error", "message", "detail"):
-            if isinstance(found, dict) and key in found:
-                found = found[key]
-        return plain(self._without_key(found if isinstance(found, str) else json.dumps(found)))
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
-
-    def _unreachable(self, why: str) -> ModelFailed:
-        kind = self._kind
-        return ModelFailed(
-            f"the {kind.name} {self.name} cannot be used: {plain(self._without_key(why))}",
-            code=f"{kind.prefix}_unreachable",
-            next_step=f"See that it runs and that {kind.section}.url is its address, then run this "
-            "again; `octavo doctor` asks it.",
-        )
-
-    def _too_slow(self) -> ModelFailed:
-        kind = self._kind
-        return ModelFailed(
-            f"the {kind.name} {self.name} took more than {self._timeout_s:g} s for a request",
-            code=f"{kind.prefix}_timeout",
-            next_step=f"Raise {kind.section}.timeout_s, or lower {kind.section}.requests so that "
-            "fewer wait at once.",
-        )
-
-    def _too_large(self, limit: int) -> ModelFailed:
-        kind = self._kind
-        return ModelFailed(
-            f"the {kind.name} {self.name} answers with more than {limit / 1e6:g} MB",
-            code=kind.bad_answer,
-            next_step=kind.too_large,
-        )
-
-    def _packed(self, encoding: str) -> ModelFailed:
-        """A few kilobytes may unpack to more than the memory there is, so none is unpacked."""
-        kind = self._kind
-        return ModelFailed(
-            f"the {kind.name} {self.name} answers in the encoding {plain(encoding)}, and was asked "
-            "for none",
-            code=kind.bad_answer,
-            next_step=f"Turn compression off in what stands before {kind.section}.url.",
-        )
-
-    def _no_object(self) -> ModelFailed:
-        kind = self._kind
-        return ModelFailed(
-            f"the {kind.name} {self.name} answers with something that is no JSON object",
-            code=kind.bad_answer,
-            next_step=f"Check that {kind.section}.url is the server itself, and not a page in "
-            "front of it.",
-        )
+            said = text
+        return self.failures.failure(response.status_code, said, wait_s=_retry_after(response))
 
 
-def checked_address(url: str, kind: ServerKind) -> str:
-    """The address without its trailing slash.
+def _network_of(client: httpx.Client) -> InterruptibleNetwork:
+    """A network of our own for all connections of a client, those through proxies included.
 
-    Raises:
-        ConfigError: it is none, or holds a password or a query.
+    The client takes none, and its transports take none either, though the pools below them do; so
+    it is put in under names that are not public. Should they change, this fails at once.
     """
-    none = ConfigError(
-        f"{kind.section}.url is no address of a server",
-        next_step="Write it like http://127.0.0.1:8000.",
-    )
-    try:
-        parts = urlsplit(url.strip())
-        has_port = parts.port != 0  # raises for one that no server can have
-        httpx.URL(url.strip())
-    except (ValueError, httpx.InvalidURL) as error:
-        raise none from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
-        raise none
-    # Either would end up in logs of the libraries below.
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{kind.section}.url holds more than an address",
-            next_step="Leave out what stands before @ or after ?; a key goes into "
-            f"{kind.key_variable}.",
-        )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-
-
-def _checked_key(api_key: SecretStr | None, kind: ServerKind) -> str:
-    """The key as a header can carry it; the library below would quote it when it complains."""
-    key = "" if api_key is None else api_key.get_secret_value().strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(
-            f"the key of the {kind.name} holds characters that no key has",
-            next_step=f"Give it again as {kind.key_variable}, in one line.",
-        )
-    return key
-
-
-def plain(text: str) -> str:
-    """One short line of what somebody else wrote."""
-    line = re.sub(r"[A-Za-z0-9+/=]{200,}", "...", " ".join(text.split()))  # an image it echoes
-    line = "".join(each for each in line if each.isprintable())
-    return line if len(line) <= 300 else line[:300] + "..."
+    network = InterruptibleNetwork()
+    for transport in (client._transport, *client._mounts.values()):
+        if transport is None:  # addresses that go through no proxy
+            continue
+        pool = vars(transport)["_pool"]
+        assert "_network_backend" in vars(pool)
+        pool._network_backend = network
+    return network
 
 
 def _retry_after(response: httpx.Response) -> float | None:
