@@ -25,6 +25,7 @@ from rag.manifest import (
     replacement_name,
     require_collection_name,
 )
+from rag.manifest.conversations import Conversations
 from rag.ocr.cache import FOLDER as OCR_FOLDER
 from rag.ocr.cache import OcrCache
 from rag.page_pack import PackSpec, PagePack, open_synced
@@ -33,7 +34,12 @@ from rag.patch_search import PatchSearch
 from rag.ports import AnswerModel, ChatModel, IndexSpec, PageEncoder, PageIndex, TellsNotices
 from rag.ranking.rank import DocumentCaches
 from rag.renderers.isolated import IsolatedReader
-from rag.repository import CollectionReader, CollectionWriter, Repository
+from rag.repository import (
+    CollectionReader,
+    CollectionWriter,
+    PrincipalConversations,
+    Repository,
+)
 from rag.rerankers.choose import Rerankers
 from rag.retrieve import Retriever, SearchModels
 from rag.scoring.cascade import Cascade, CascadeWidths, PackedSearch
@@ -220,6 +226,8 @@ class Engine:
                 index.close()
             self._indexes.clear()
         self.repository.close()
+        if "_conversations" in self.__dict__:
+            self._conversations.close()
 
     @cached_property
     def encoder(self) -> PageEncoder:
@@ -235,6 +243,14 @@ class Engine:
     @cached_property
     def rerankers(self) -> Rerankers:
         return Rerankers(self.settings.retrieval.rerank, lambda: self.chat)
+
+    @cached_property
+    def _conversations(self) -> Conversations:
+        with self._lock:
+            return Conversations.in_folder(self.folder)
+
+    def conversations(self, principal: Principal) -> PrincipalConversations:
+        return PrincipalConversations(principal, self._conversations)
 
     def answer_model(self, settings: AnswerSettings) -> AnswerModel:
         """Raises ConfigError where a chat model is to answer and there is none."""

@@ -115,6 +115,34 @@ class Connection:
             "ask", on_event=on_event, question=question, collection=collection, **options
         )
 
+    def chat(
+        self,
+        question: str,
+        *,
+        conversation: str | None = None,
+        collection: str = "default",
+        on_event: Callable[[Json], None] | None = None,
+        **options: Any,
+    ) -> Json:
+        """As `ask`, within a conversation that is kept; without one a new one begins."""
+        return self._call(
+            "chat",
+            on_event=on_event,
+            question=question,
+            conversation=conversation,
+            collection=collection,
+            **options,
+        )
+
+    def conversations(self) -> Json:
+        return self._call("conversations")
+
+    def conversation(self, conversation: str) -> Json:
+        return self._call("conversation", conversation=conversation)
+
+    def delete_conversation(self, conversation: str) -> Json:
+        return self._call("delete_conversation", conversation=conversation)
+
     def list_documents(self, *, collection: str = "default") -> Json:
         return self._call("list_documents", collection=collection)
 

@@ -17,6 +17,10 @@ REMOTE_METHODS: frozenset[str] = frozenset(
     {
         "search",
         "ask",
+        "chat",
+        "conversations",
+        "conversation",
+        "delete_conversation",
         "list_documents",
         "show",
         "page_png",
@@ -28,11 +32,11 @@ REMOTE_METHODS: frozenset[str] = frozenset(
 )
 
 # Of these, the ones that tell of their work before they have a result.
-STREAMED_METHODS = frozenset({"ask"})
+STREAMED_METHODS = frozenset({"ask", "chat"})
 
 # Of these, the ones whose answer hangs on the encoder, or on search settings.
-_ASK_THE_ENCODER = frozenset({"search", "ask", "page_png"})
-_ASK_BY_SETTINGS = frozenset({"search", "ask"})
+_ASK_THE_ENCODER = frozenset({"search", "ask", "chat", "page_png"})
+_ASK_BY_SETTINGS = frozenset({"search", "ask", "chat"})
 _ASKED_OF = "asked_of"
 _ANSWERED_BY = "answered_by"
 # Sections the owner cannot take over for one request: what it has made of them serves everybody.
@@ -59,7 +63,7 @@ def request_params(method: str, params: Json, settings: Settings) -> Json:
         told["rerank"] = _reranker_asked_for(rerank)
     if told:
         sent["retrieval"] = told
-    if method == "ask":
+    if method in STREAMED_METHODS:
         answering = settings.answer.model_dump(mode="json", exclude_unset=True)
         if answering := merged(answering, params.get("answering") or {}):
             sent["answering"] = answering

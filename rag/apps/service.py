@@ -31,6 +31,7 @@ from rag.apps.page_drawing import as_png_base64
 from rag.apps.query_image import image_from_base64
 from rag.apps.shapes import (
     answer_given,
+    conversation_kept,
     documents_found,
     event_told,
     hit_found,
@@ -51,6 +52,7 @@ from rag.wiring import Engine
 
 # The store stands still for seconds while it optimizes, and small additions gain nothing by it.
 _OPTIMIZE_FROM_PAGES = 500
+_TURNS_READ = 20  # of a conversation, by whatever reads a follow-up; it may read fewer
 
 
 class Service:
@@ -206,6 +208,59 @@ class Service:
                 },
             }
         )
+
+    # --- conversations --------------------------------------------------------------------------
+    def chat(
+        self,
+        *,
+        question: str,
+        collection: str,
+        conversation: str | None = None,
+        on_event: OnEvent | None = None,
+        **options: Any,
+    ) -> Json:
+        """As `ask`, read with what the conversation said before, and kept in it.
+
+        Without a conversation a new one begins. What failed is not kept. Options as `ask` takes
+        them, but for `history`.
+        """
+        held = self._engine.conversations(self._principal)
+        before: list[list[str]] = []
+        if conversation is not None:
+            collection = held.conversation(conversation).collection
+            before = [
+                [each.question, each.answer["answer"]] for each in held.exchanges(conversation)
+            ]
+        answer = self.ask(
+            question=question,
+            collection=collection,
+            history=before[-_TURNS_READ:],
+            on_event=on_event,
+            **options,
+        )
+        if answer["error"] is None:
+            conversation = conversation or held.begin(collection, question)
+            answer["turn"] = held.add(conversation, question, answer)
+        return answer | {"conversation_id": conversation}
+
+    def conversations(self) -> Json:
+        """Without their exchanges, the last one spoken in first."""
+        held = self._engine.conversations(self._principal)
+        return {"conversations": [conversation_kept(each) for each in held.all()]}
+
+    def conversation(self, *, conversation: str) -> Json:
+        """With every question and answer, citations included."""
+        held = self._engine.conversations(self._principal)
+        return conversation_kept(held.conversation(conversation)) | {
+            "exchanges": [
+                {"turn": each.number, "asked_at": each.asked_at, **each.answer}
+                for each in held.exchanges(conversation)
+            ]
+        }
+
+    def delete_conversation(self, *, conversation: str) -> Json:
+        self._engine.conversations(self._principal).delete(conversation)
+        return {"deleted": conversation}
 
     def list_documents(self, *, collection: str) -> Json:
         reader = self._engine.repository.reader(self._principal, collection)
@@ -397,7 +452,10 @@ class Service:
             source = reader.document(document_id).source
             for kind, count in writer.delete(document_id).items():
                 left[kind] = left.get(kind, 0) + count
-            deleted.append({"document_id": document_id, "source": source})
+            quoting = self._engine.conversations(self._principal).quoting(document_id)
+            deleted.append(
+                {"document_id": document_id, "source": source, "quoted_in_conversations": quoting}
+            )
         return {"deleted": deleted, "left": left}
 
     # --- tuning ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from rag.ask import AskResult
+from rag.manifest.conversations import Conversation
 from rag.ports import AnswerEvent, Delta, Restarted
 from rag.repository import PageSummary
 from rag.retrieve import SearchResult
@@ -155,3 +156,14 @@ def answer_given(question: str, collection: str, result: AskResult) -> Json:
             "cached_tokens": answer.usage.cached,
         }
     return shown
+
+
+def conversation_kept(conversation: Conversation) -> Json:
+    return {
+        "conversation_id": conversation.conversation_id,
+        "collection": conversation.collection,
+        "title": conversation.title,
+        "turns": conversation.n_exchanges,
+        "created_at": conversation.created_at,
+        "updated_at": conversation.updated_at,
+    }

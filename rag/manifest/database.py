@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rag.errors import BackendError, ConfigError, IndexMismatch
 from rag.manifest import schema
 
+FILE_NAME = "manifest.sqlite3"  # in the data folder
 _WAIT_FOR_LOCK_MS = 30_000
 _OLDER = frozenset(map(str, range(1, schema.SCHEMA_VERSION)))
 

@@ -131,3 +131,28 @@ jobs = Table(
     Column("finished_at", Float),
     Column("totals", _json, nullable=False),
 )
+
+conversations = Table(
+    "conversations",
+    tables,
+    Column("conversation_id", String, primary_key=True),
+    Column("subject", String, nullable=False),
+    Column("collection", String, nullable=False),  # it may be gone, and the conversation stay
+    Column("title", String, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+exchanges = Table(
+    "exchanges",
+    tables,
+    Column(
+        "conversation_id",
+        ForeignKey("conversations.conversation_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("number", Integer, primary_key=True),
+    Column("question", String, nullable=False),
+    Column("answer", _json, nullable=False),
+    Column("asked_at", Float, nullable=False),
+)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from rag.errors import BackendError, IndexMismatch, InputError
+from rag.manifest.database import FILE_NAME
 from rag.manifest.identity import difference, is_same_identity, way_out
 from rag.manifest.replacing import ManifestReplacing
 from rag.manifest.rows import (
@@ -50,7 +51,7 @@ class Manifest(ManifestReplacing):
     @classmethod
     def in_folder(cls, folder: Path) -> Manifest:
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{folder / 'manifest.sqlite3'}")
+        return cls(f"sqlite:///{folder / FILE_NAME}")
 
     # --- collections ----------------------------------------------------------------------------
     def ensure_collection(self, name: str, identity: Json) -> None:

@@ -4,6 +4,7 @@ The condition of access, and that of visibility, are joined to each request belo
 face can neither forget them nor ask past them (docs/adr/0007).
 """
 
+from rag.repository.conversations import PrincipalConversations
 from rag.repository.reading import CollectionReader
 from rag.repository.repository import Repository
 from rag.repository.snapshot import DocumentSummary, PageSummary, Snapshot, StoredPage
@@ -14,6 +15,7 @@ __all__ = [
     "CollectionWriter",
     "DocumentSummary",
     "PageSummary",
+    "PrincipalConversations",
     "Repository",
     "Snapshot",
     "StoredPage",

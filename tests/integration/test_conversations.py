@@ -1,0 +1,91 @@
+"""Conversations through the service: read with what was said, kept with citations, one's own."""
+
+import pytest
+
+from rag.apps.connection import Connection
+from rag.apps.service import Service
+from rag.errors import NotFound
+from rag.settings import load_settings
+from rag.testing.pdfs import make_pdf
+from rag.types import Principal
+from rag.wiring import Engine
+
+PAGES = [
+    "The north harbour earned 1,204 euros in 2021.",
+    "The north harbour earned 1,377 euros in 2022.",
+    "The lighthouse keeper is Ada Brown.",
+]
+
+
+@pytest.fixture(name="settings", scope="module")
+def _settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("conversations")
+    (folder / "harbour.pdf").write_bytes(make_pdf(PAGES))
+    settings = load_settings(overrides={"store": {"data_dir": folder / "data"}}, environ={})
+    with Connection(settings, command="test") as connection:
+        connection.ingest([folder / "harbour.pdf"], readers=["*"])
+    return settings
+
+
+def test_a_follow_up_is_read_with_what_was_said_and_both_are_kept(settings):
+    with Connection(settings, command="test") as connection:
+        first = connection.chat("What did the north harbour earn in 2021?")
+        held = first["conversation_id"]
+        second = connection.chat("and in 2022?", conversation=held)
+    assert (first["turn"], second["turn"]) == (1, 2)
+    assert second["conversation_id"] == held
+    assert second["searched_for"] == "What did the north harbour earn in 2022?"
+    with Connection(settings, command="test") as connection:  # kept on disk
+        kept = connection.conversation(held)
+    assert kept["title"] == "What did the north harbour earn in 2021?"
+    assert [each["question"] for each in kept["exchanges"]] == [
+        "What did the north harbour earn in 2021?",
+        "and in 2022?",
+    ]
+    assert kept["exchanges"][0]["citations"] == first["citations"] != []
+    assert kept["exchanges"][0]["citations"][0]["boxes"]
+
+
+def test_conversations_are_named_last_first_and_forgotten_with_their_exchanges(settings):
+    with Connection(settings, command="test") as connection:
+        older = connection.chat("Who keeps the lighthouse?")["conversation_id"]
+        newer = connection.chat("Who is Ada Brown?")["conversation_id"]
+        connection.chat("And the harbour?", conversation=older)
+        ids = [each["conversation_id"] for each in connection.conversations()["conversations"]]
+        assert ids[:2] == [older, newer]
+        connection.delete_conversation(older)
+        with pytest.raises(NotFound):
+            connection.conversation(older)
+        with pytest.raises(NotFound):
+            connection.chat("More?", conversation=older)
+        assert connection.conversation(newer)["turns"] == 1
+
+
+def test_nobody_sees_the_conversations_of_another(settings):
+    with Engine(settings) as engine:
+        ann, bob = (Service(engine, Principal(name)) for name in ("ann", "bob"))
+        held = ann.chat(question="Who keeps the lighthouse?", collection="default")
+        named = held["conversation_id"]
+        assert [each["conversation_id"] for each in ann.conversations()["conversations"]] == [named]
+        assert bob.conversations() == {"conversations": []}
+        for refused in (
+            lambda: bob.conversation(conversation=named),
+            lambda: bob.delete_conversation(conversation=named),
+            lambda: bob.chat(question="More?", collection="default", conversation=named),
+        ):
+            with pytest.raises(NotFound) as theirs:
+                refused()
+            with pytest.raises(NotFound) as nobodys:
+                bob.conversation(conversation="0" * 16)
+            assert theirs.value.code == nobodys.value.code == "unknown_conversation"
+        assert ann.conversation(conversation=named)["turns"] == 1
+
+
+def test_who_deletes_a_document_is_told_which_conversations_quote_it(settings, tmp_path):
+    (tmp_path / "keepers.pdf").write_bytes(make_pdf(["The keeper of the mill is Tom Reed."]))
+    with Connection(settings, command="test") as connection:
+        connection.ingest([tmp_path / "keepers.pdf"], collection="mills")
+        asked = connection.chat("Who is the keeper of the mill?", collection="mills")
+        assert asked["citations"]
+        (deleted,) = connection.delete(["keepers.pdf"], collection="mills")["deleted"]
+    assert deleted["quoted_in_conversations"] == [asked["conversation_id"]]
