@@ -100,7 +100,7 @@ def server() -> Iterator[Server]:
 
 
 def open_index(url: str, spec: IndexSpec = SPEC) -> QdrantIndex:
-    return QdrantIndex.open(url, collection="pages", spec=spec, timeout_s=1)
+    return QdrantIndex.open(url, collection="pages", spec=spec, timeout_s=20)
 
 
 def test_no_server_at_the_address_is_unavailable_with_a_next_step():
