@@ -91,6 +91,38 @@ def choose_threshold(curve: Roc) -> RocPoint:
     return max(curve.points, key=lambda point: point.answered - point.misled)
 
 
+def least_misled(curve: Roc, *, answered: float) -> RocPoint:
+    """The threshold that misleads least while at least a share of the answerable is answered."""
+    return next(point for point in curve.points if point.answered >= answered - 1e-9)
+
+
+def auc_interval(
+    scores_answerable: Sequence[float],
+    scores_unanswerable: Sequence[float],
+    *,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the AUC; each side is resampled by itself.
+
+    Raises:
+        InputError: as `roc`.
+    """
+    roc(scores_answerable, scores_unanswerable)
+    positive = np.asarray(scores_answerable, dtype=np.float64)
+    negative = np.asarray(scores_unanswerable, dtype=np.float64)
+    difference = positive[:, None] - negative[None, :]
+    wins = (difference > 0) + 0.5 * (difference == 0)  # (n_answerable, n_unanswerable)
+    draws = np.random.default_rng(seed)
+
+    def weights(n: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        return draws.multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
+
+    resampled = ((weights(len(positive)) @ wins) * weights(len(negative))).sum(axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def roc_text(curve: Roc, *, chosen: RocPoint | None = None, width: int = 51) -> str:
     """The curve for a terminal: `*` the curve, `.` guessing, `O` the chosen threshold."""
     height = (width + 1) // 2  # a character is about twice as high as wide

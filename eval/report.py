@@ -21,7 +21,7 @@ def evaluation_report(evaluation: Evaluation) -> str:
     lines = [
         f"{evaluation.dataset}, scope {evaluation.scope}, {evaluation.n_questions} questions",
         "",
-        *_table(rows),
+        *aligned(rows),
         "",
         f"latency    p50 {latency_ms['p50']:.1f} ms, p95 {latency_ms['p95']:.1f} ms",
         f"encoder    {evaluation.encoder or '-'}, config {evaluation.config_hash}",
@@ -47,7 +47,7 @@ def folds_report(folds: Json) -> str:
         ]
         for fold in folds["folds"]
     ]
-    table = _table(rows)
+    table = aligned(rows)
     chosen = ["chosen on the others", *(_settings(fold["settings"]) for fold in folds["folds"])]
     at_most = f", {folds['tried']} of {folds['combinations']} tried, {folds['search']}"
     dealt = f"{folds['groups']} groups, seed {folds['seed']}"
@@ -93,10 +93,11 @@ def comparison_report(comparison: Comparison) -> str:
         f"{comparison.dataset}, scope {comparison.scope}, {comparison.n_questions} questions, "
         f"{comparison.n_resamples} resamples"
     )
-    return "\n".join([head, "", *_table(rows)])
+    return "\n".join([head, "", *aligned(rows)])
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line a row, columns under each other, all but the first to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -99,8 +99,8 @@ def server() -> Iterator[Server]:
     running.close()
 
 
-def open_index(url: str, spec: IndexSpec = SPEC) -> QdrantIndex:
-    return QdrantIndex.open(url, collection="pages", spec=spec, timeout_s=20)
+def open_index(url: str, spec: IndexSpec = SPEC, *, timeout_s: int = 20) -> QdrantIndex:
+    return QdrantIndex.open(url, collection="pages", spec=spec, timeout_s=timeout_s)
 
 
 def test_no_server_at_the_address_is_unavailable_with_a_next_step():
@@ -116,7 +116,7 @@ def test_a_server_that_never_answers_is_unavailable_after_the_timeout():
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with pytest.raises(IndexUnavailable, match="no usable answer"):
-            open_index(f"http://127.0.0.1:{silent.getsockname()[1]}")
+            open_index(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=1)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://host:port", "nonsense://x"])
