@@ -1,0 +1,169 @@
+"""Every figure of the tables of the evidence, with all that says what it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rag.answer.asked_figures.clause import STATEMENTS
+from rag.answer.asked_figures.names import Words, label_words, name_words
+from rag.answer.asked_figures.periods import periods_in
+from rag.answer.draft import Source
+from rag.answer.passages import Span
+from rag.answer.tables.read import read_tables
+from rag.answer.tables.table import Cell, Column, Period, Row, Table
+from rag.ports import Evidence
+
+_HEAD_WORDS = 40  # of a page: what names a statement whose table has no title
+_GAP_WORDS = 6  # between the parts of a row that are quoted as one: signs, leaders
+_PER_SHARE = re.compile(r"\bper (?:\w+ )*(?:share|unit)\b|\bearnings per\b", re.IGNORECASE)
+_NO_AMOUNT = re.compile(r"\bshares?\b|\bper cent|percent|%|\bratio\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class PageTable:
+    """A table where it stands."""
+
+    number: int  # among all tables of the evidence
+    evidence: Evidence
+    table: Table
+
+    @cached_property
+    def statement(self) -> str:
+        """Which of `STATEMENTS` it is, by its title or the head of its page; empty for none."""
+        head = " ".join(self.evidence.text.words[:_HEAD_WORDS])
+        for text in (self.table.title, head):
+            for name, said in _TITLES.items():
+                if re.search(said, text, re.IGNORECASE):
+                    return name
+        return ""
+
+    @cached_property
+    def title_words(self) -> frozenset[str]:
+        head = " ".join(self.evidence.text.words[:_HEAD_WORDS])
+        return frozenset(name_words(f"{self.table.title} {head}"))
+
+    @cached_property
+    def periods(self) -> list[Period]:
+        return [column.period for column in self.table.columns if column.period is not None]
+
+    @cached_property
+    def last_year(self) -> int | None:
+        return max((period.year for period in self.periods if period.year), default=None)
+
+
+# A cash flow statement also speaks of operations, a balance sheet of income: most telling first.
+_TITLES = {
+    "cash flow": rf"{STATEMENTS['cash flow']}|\bcash flows?\b",
+    "balance": STATEMENTS["balance"] + r"|\bbalance sheets\b",
+    "income": STATEMENTS["income"]
+    + r"|\b(?:income|earnings|profit and loss) (?:statement|account)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TableFigure:
+    """A cell with what says which figure it is.
+
+    Attributes:
+        row: number of its row in the table.
+        label: words of the row's label.
+        section: words of the heads above that the row stands under.
+        head: words of the column's head.
+        period: of the column, else of the row.
+    """
+
+    page_table: PageTable
+    row_number: int
+    row: Row
+    cell: Cell
+    label: Words
+    section: Words
+    head: Words
+    period: Period | None
+
+    @property
+    def written(self) -> str:
+        """Digits as the page writes them, without sign, currency and unit."""
+        digits = re.search(r"\d[\d.,]*\d|\d|\.\d+", self.cell.figure.text)
+        return digits[0] if digits else "0"
+
+    @property
+    def value(self) -> float:
+        return self.cell.figure.value or 0.0
+
+    @property
+    def is_percent(self) -> bool:
+        column = self._column
+        return self.cell.figure.unit == "%" or (column is not None and column.unit == "%")
+
+    @property
+    def scale(self) -> float:
+        """What the written value is to be multiplied by."""
+        figure = self.cell.figure
+        if figure.scale != 1.0 or self.is_percent:
+            return figure.scale
+        told = " ".join((*self.row.section[-1:], self.row.label))
+        if _PER_SHARE.search(told) or _NO_AMOUNT.search(self.row.label):
+            return 1.0
+        return self.page_table.table.scale
+
+    @property
+    def currency(self) -> str:
+        unit = self.cell.figure.unit
+        return unit if unit and unit != "%" else self.page_table.table.currency
+
+    @property
+    def _column(self) -> Column | None:
+        columns = self.page_table.table.columns
+        return columns[self.cell.column] if 0 <= self.cell.column < len(columns) else None
+
+    def sources(self) -> tuple[Source, ...]:
+        """The row, and the heads of the columns where they say when."""
+        spans = [*self.row.label_spans, *(cell.span for cell in self.row.cells)]
+        quoted = _merged(spans)
+        columns = self.page_table.table.columns
+        if 0 <= self.cell.column < len(columns) and columns[self.cell.column].spans:
+            own = columns[self.cell.column].spans
+            lines = _merged([span for column in columns for span in column.spans])
+            quoted += [line for line in lines if any(line[0] <= span[0] < line[1] for span in own)]
+        return tuple(quote_source(self.page_table.evidence, span) for span in quoted)
+
+
+def quote_source(evidence: Evidence, span: Span) -> Source:
+    return Source(evidence.number, evidence.text.span_text(*span), span[0])
+
+
+def tables_of(evidence: Sequence[Evidence]) -> list[PageTable]:
+    found = [(page, table) for page in evidence for table in read_tables(page.text)]
+    return [PageTable(number, page, table) for number, (page, table) in enumerate(found)]
+
+
+def figures_of(page_table: PageTable) -> Iterator[TableFigure]:
+    table = page_table.table
+    heads = [name_words(column.head) for column in table.columns]
+    for number, row in enumerate(table.rows):
+        label, section = label_words(row.label), name_words(" ".join(row.section))
+        own = periods_in(row.label) or periods_in(" ".join(row.section[-1:]))
+        for cell in row.cells:
+            if cell.figure.value is None:
+                continue
+            is_placed = 0 <= cell.column < len(heads)
+            period = table.columns[cell.column].period if is_placed else None
+            if period is None and own:
+                period = own[-1].period
+            head = heads[cell.column] if is_placed else ()
+            yield TableFigure(page_table, number, row, cell, label, section, head, period)
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    """Spans in order, those near each other as one."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start - merged[-1][1] <= _GAP_WORDS:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,87 @@
+"""The measures that statements report or that follow from what they report: `measures.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from rag.answer.asked_figures.formula import Formula, parse_formula
+from rag.answer.asked_figures.names import Words, name_words
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure by its names.
+
+    Attributes:
+        rows: words of the labels it may stand under, the more usual first.
+        formulas: how it follows from other measures, the more usual first.
+        statement: "income", "balance", "cash flow" or empty.
+        is_outflow: whether brackets around it say no more than that money left.
+        is_per_share: whether the scale of its table does not apply to it.
+        is_percent: whether it is told in percent.
+    """
+
+    name: str
+    asked: tuple[Words, ...]
+    rows: tuple[Words, ...]
+    formulas: tuple[Formula, ...] = ()
+    statement: str = ""
+    is_outflow: bool = False
+    is_per_share: bool = False
+    is_percent: bool = False
+
+
+@cache
+def measures() -> tuple[Measure, ...]:
+    text = resources.files(__package__).joinpath("measures.toml").read_text("utf-8")
+    return tuple(
+        Measure(
+            name,
+            tuple(name_words(asked) for asked in (name, *entry["asked"])),
+            tuple(name_words(row) for row in entry["rows"]),
+            tuple(parse_formula(formula) for formula in entry.get("formulas", ())),
+            entry.get("statement", ""),
+            entry.get("kind") == "outflow",
+            entry.get("kind") == "per share",
+            entry.get("is_percent", False),
+        )
+        for name, entry in tomllib.loads(text).items()
+    )
+
+
+@cache
+def _by_name() -> dict[Words, Measure]:
+    found: dict[Words, Measure] = {}
+    for measure in measures():
+        for asked in measure.asked:
+            found.setdefault(asked, measure)
+    return found
+
+
+# Words that say that a figure is asked for, not which.
+_FILLERS = frozenset(
+    """amount value figure number total level reported consolidated overall annual yearly ending
+    balance ratio rate year end what is was its""".split()
+)
+
+
+def known_measure(name: Words) -> Measure | None:
+    """The measure of exactly that name, words that say only "figure" left out."""
+    by_name = _by_name()
+    if name in by_name:
+        return by_name[name]
+    bare = tuple(word for word in name if word not in _FILLERS)
+    return by_name.get(bare) or by_name.get((*bare, "ratio"))
+
+
+def measure_within(name: Words) -> tuple[Measure, Words] | None:
+    """The measure with the longest name inside `name`, and the words around it."""
+    by_name = _by_name()
+    for length in range(len(name), 0, -1):
+        for start in range(len(name) - length, -1, -1):
+            if measure := by_name.get(name[start : start + length]):
+                return measure, name[:start] + name[start + length :]
+    return None

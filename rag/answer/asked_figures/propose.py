@@ -1,0 +1,31 @@
+"""Answers to questions that ask for a figure, looked up in tables or calculated from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rag.answer.asked_figures.calculate import Calculator
+from rag.answer.asked_figures.cells import tables_of
+from rag.answer.asked_figures.find import Tables
+from rag.answer.asked_figures.wanted import wanted_of
+from rag.answer.asked_figures.written import draft_of
+from rag.answer.draft import Proposal
+from rag.answer.question import Question
+from rag.ports import Evidence
+
+_LEAST = 0.3
+
+
+def figure_proposal(question: Question, evidence: Sequence[Evidence]) -> Proposal | None:
+    """A figure with its sources; None where none is asked for or it is not found.
+
+    Where the figure follows from others, the draft's claim has the formula and every operand is
+    cited.
+    """
+    wanted = wanted_of(question.text)
+    if wanted is None:
+        return None
+    found = Calculator(Tables(tables_of(evidence)), wanted).calculate(wanted.formula)
+    if found is None or not found.operands or found.score < _LEAST:
+        return None
+    return Proposal(draft_of(wanted, found), found.score)

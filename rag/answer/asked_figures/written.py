@@ -1,0 +1,111 @@
+"""The words of an answer that is a figure: the value as asked for, the sentence, the sources."""
+
+from __future__ import annotations
+
+import math
+
+from rag.answer.asked_figures.calculate import Calculated
+from rag.answer.asked_figures.clause import Writing
+from rag.answer.asked_figures.formula import Amount
+from rag.answer.asked_figures.wanted import Wanted
+from rag.answer.draft import Draft, DraftClaim, Source
+
+_SCALE_WORDS = {1e3: "thousand", 1e5: "lakh", 1e6: "million", 1e7: "crore", 1e9: "billion"}
+_SIGNS = "$\u20ac\u00a3\u00a5\u20b9"
+
+
+def draft_of(wanted: Wanted, found: Calculated) -> Draft:
+    short = value_text(wanted, found, with_scale=False)
+    told = value_text(wanted, found, with_scale=True)
+    claim = DraftClaim(
+        _sentence(wanted, found, told),
+        _sources(found),
+        "" if found.is_figure else found.words,
+        "" if found.is_figure else found.expression,
+    )
+    return Draft((claim,), short)
+
+
+def value_text(wanted: Wanted, found: Calculated, *, with_scale: bool) -> str:
+    """The value in the unit and rounding asked for.
+
+    Args:
+        wanted: what was asked for, and how it is to be written.
+        found: the value.
+        with_scale: with the word of scale that the question gave, which its answer need not repeat.
+    """
+    writing = wanted.writing
+    figures = [each.figure for each in found.operands]
+    if found.is_relative:
+        return _ratio_text(wanted, found)
+    if figures and all(figure.is_percent for figure in figures):
+        return f"{_number(found.value, writing.decimals, _decimals(found))}%"
+    scales = {figure.scale for figure in figures}
+    own = scales.pop() if len(scales) == 1 else 1.0
+    scale = writing.scale or own
+    value = found.value / scale
+    decimals = _decimals(found) if scale == own else _exact_decimals(value)
+    number = _number(value, writing.decimals, decimals)
+    currency = next((figure.currency for figure in figures if figure.currency), "")
+    word = _SCALE_WORDS.get(scale, "")
+    if writing.scale is not None and not with_scale:
+        return number.replace(",", "")
+    # Counts of shops stand in tables whose heading speaks of dollars.
+    sign = currency if currency and ({scale, own} != {1.0} or _has_sign(found)) else ""
+    text = f"{sign}{number}" if sign in _SIGNS else f"{sign} {number}"
+    if number.startswith("-") and sign and sign in _SIGNS:
+        text = f"-{sign}{number[1:]}"
+    return f"{text} {word}".strip()
+
+
+def _ratio_text(wanted: Wanted, found: Calculated) -> str:
+    writing: Writing = wanted.writing
+    is_percent = writing.is_percent or (
+        found.measure is not None and found.measure.is_percent and writing.decimals is None
+    )
+    value = found.value * 100 if is_percent else found.value
+    least = 2
+    if value:
+        # Three digits that count, so that a small share is told from nothing.
+        least = max(2, 2 - math.floor(math.log10(abs(value))))
+    return f"{_number(value, writing.decimals, min(least, 6))}{'%' if is_percent else ''}"
+
+
+def _number(value: float, asked: int | None, own: int) -> str:
+    decimals = own if asked is None else asked
+    text = f"{round(value, decimals) + 0.0:,.{decimals}f}"
+    return text[1:] if text.startswith("-") and not text.strip("-0.,") else text
+
+
+def _decimals(found: Calculated) -> int:
+    own = max((each.figure.cell.figure.decimals for each in found.operands), default=0)
+    return own if found.binding in (9, 1) else max(own, 2)
+
+
+def _exact_decimals(value: float) -> int:
+    return next((n for n in range(3) if math.isclose(value, round(value, n), abs_tol=1e-9)), 3)
+
+
+def _has_sign(found: Calculated) -> bool:
+    return any(each.figure.cell.figure.unit not in ("", "%") for each in found.operands)
+
+
+def _sources(found: Calculated) -> tuple[Source, ...]:
+    sources = [source for each in found.operands for source in each.figure.sources()]
+    return tuple(dict.fromkeys(sources))
+
+
+def _sentence(wanted: Wanted, found: Calculated, value: str) -> str:
+    if found.is_figure and found.measure is None:
+        figure = found.operands[0].figure
+        told = [*figure.row.section[-1:], figure.row.label.strip(" .:")]
+        columns = figure.page_table.table.columns
+        if 0 <= figure.cell.column < len(columns):
+            told.append(columns[figure.cell.column].head)
+        return f"{', '.join(filter(None, told))}: {value}."
+    name = wanted.name[:1].upper() + wanted.name[1:]
+    aside = wanted.formula.aside if isinstance(wanted.formula, Amount) else ""
+    whose = f" of {aside}" if aside else ""
+    when = wanted.periods[0].text if len(wanted.periods) == 1 else ""
+    when = f" in {when}" if when[:1].isupper() or when[:1].isdigit() else f" {when}" if when else ""
+    return f"{name}{whose}{when} was {value}."
