@@ -86,7 +86,7 @@ def gather(
     shows_text, shows_images = what_is_shown(settings, route, reads_images=reads_images)
     pages = within_quotas(hits, stored, settings, shows_text, shows_images)
     if settings.neighbours:
-        pages += neighbours_of(reader, pages, scope)
+        pages += neighbours_of(reader, pages, len(hits), scope)
     pages, notices = shown_somehow(pages, reads_images=reads_images)
     repeats = settings.order == "best_last" and len(pages) > _MANY_PAGES
     drawn = draw(
