@@ -16,6 +16,8 @@ _SAME_EDGE = 1.0  # heights
 _LABEL_WORDS = 12
 _HEAD_WORDS = 8
 _PROSE_WORDS = 11
+_WRAP_WORDS = 4
+_LEADING = 0.6  # heights between the lines of one row
 _PERIOD_WORDS = re.compile(
     r"\b(?:years?|fiscal|fy|ended|ending|quarters?|months?|weeks?|january|february|march|april|"
     r"may|june|july|august|september|october|november|december|in|millions|thousands|as|at|of|"
@@ -25,7 +27,8 @@ _PERIOD_WORDS = re.compile(
 )
 _MONTH_LAST = re.compile(
     r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?$|\b(?:fiscal|fy|note|and|or|of|"
-    r"in|to|for|from|by|the|than|about|approximately|item|page|part|section|form|rule|no\.?)$",
+    r"in|to|for|from|by|the|than|about|approximately|item|page|part|section|form|rule|no\.?)$|"
+    r"\d{1,2},$",
     re.IGNORECASE,
 )
 
@@ -116,7 +119,9 @@ class _Scan:
 
     def take(self, number: int) -> None:
         line = self.lines[number]
-        if is_data(line):
+        if self.open is not None and self._goes_inside(number):
+            self.waiting.append(number)
+        elif is_data(line):
             if self.open is not None and not self._goes_on(number):
                 self.close()
             if self.open is None:
@@ -166,6 +171,34 @@ class _Scan:
         ]
         return sum(under) * 2 >= len(under) or (any(under) and self._gap(number) <= line.height)
 
+    def _goes_inside(self, number: int) -> bool:
+        """Whether a line close under another of the table is no row of its own.
+
+        Its figures stand among the labels, as in "Shares outstanding 2018: 576,575,168"; or it has
+        none and goes on with words of the cells above it.
+        """
+        if self.open is None or self._gap(number) > _LEADING * self.lines[number].height:
+            return False
+        line = self.lines[number]
+        if line.figures:
+            zone = min(piece.core.x0 for at in self.open.data for piece in self.lines[at].figures)
+            return len(self.open.data) > 2 and line.box.x1 < zone - 2 * line.height
+        above = [piece for at in self.open.data[-1:] for piece in self.lines[at].texts[1:]]
+        if not above or number != self.open.body[-1] + 1 + len(self.waiting):
+            return False
+        return all(
+            any(
+                abs(piece.core.x0 - other.core.x0) <= 0.7 * line.height
+                or abs(piece.middle - other.middle) <= line.height
+                for other in (*above, self.lines[self.open.data[-1]].texts[0])
+            )
+            or any(
+                abs(piece.middle - other.middle) <= 3 * line.height and piece.n_words <= _WRAP_WORDS
+                for other in self.lines[self.open.data[-1]].figures
+            )
+            for piece in line.pieces
+        )
+
     def _is_label(self, line: VisualLine) -> bool:
         """Words left of the figures, as a label that wraps and a head of rows are."""
         if self.open is None or line.figures:
@@ -190,6 +223,9 @@ class _Scan:
                 break
             found.append(number)
             if is_prose(line):
+                # The sentence that leads to a table may have begun a line before.
+                if number - 1 > used and is_prose(self.lines[number - 1]):
+                    found.append(number - 1)
                 break
             below = line
         return found[::-1]
@@ -230,7 +266,7 @@ def is_continuation(line: VisualLine, following: VisualLine) -> bool:
     label = line.texts[0].text
     words = following.text
     is_open = label.count("(") > label.count(")")
-    return is_open or (words[0].islower() and not words.endswith((".", ":"))) or ends_open(label)
+    return is_open or (not words.endswith((".", ":")) and (words[0].islower() or ends_open(label)))
 
 
 def ends_open(label: str) -> bool:
@@ -239,7 +275,7 @@ def ends_open(label: str) -> bool:
         label.count("(") > label.count(")")
         or re.search(
             r"(?:,|\u2014|\u2013|\s-|/|&|\b(?:of|and|or|the|to|in|from|for|by|on|with|at|as|a|an|"
-            r"per|net|less|than))$",
+            r"per))$",
             label,
             re.IGNORECASE,
         )

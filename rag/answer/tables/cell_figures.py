@@ -19,7 +19,7 @@ _WHOLE = re.compile(
     rf"(?P<open>[(\[]?)(?P<minus>[{_DASHES}+~<>\u2264\u2265\u2248]?)(?P<sign>{_SIGN}?)"
     rf"(?P<open2>\(?)(?P<minus2>[{_DASHES}]?)(?P<number>{_NUMBER})"
     r"(?P<percent>%?)(?P<suffix>x|bn|mn|tn|bps|pp|pts|[kKmMbB])?(?P<close>[)\]]*)(?P<percent2>%?)"
-    r"(?P<note>(?:\([a-z0-9]{1,2}\)|[*\u2020\u2021\u00b9\u00b2\u00b3])*)[,;:]?"
+    r"(?P<note>(?:\([a-z0-9]{1,2}\)|[*\u2020\u2021\u00b9\u00b2\u00b3])*)"
 )
 _ONLY_DASHES = re.compile(rf"{_SIGN}?\(?(?:[{_DASHES}]{{1,3}})\)?%?")
 _OPENING = re.compile(rf"\(?[{_DASHES}]?{_SIGN}\(?|[(\[]")

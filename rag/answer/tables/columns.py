@@ -12,7 +12,9 @@ _SAME_EDGE = 0.9  # heights
 _OVERLAP = 0.35  # of the narrower: pieces of one column that are not set to one edge
 _CENTRED = 0.3  # of the distance between columns: how far a head of several is from their middle
 _IS_PERIOD = re.compile(
-    r"\b(?:months?|weeks?|quarters?|years?|q[1-4]|ended|fiscal)\b", re.IGNORECASE
+    r"\b(?:months?|weeks?|quarters?|years?|q[1-4]|ended|fiscal|january|february|march|april|june|july|"
+    r"august|september|october|november|december|(?:19|20)\d\d)\b",
+    re.IGNORECASE,
 )
 _SPANS_ALL = 0.6  # of the distance between columns: how far from the middle a head may stand
 
@@ -28,6 +30,11 @@ class Band:
     @property
     def x0(self) -> float:
         return min(piece.core.x0 for piece in self.pieces.values())
+
+    @property
+    def left(self) -> float:
+        """With signs of money at the left of the column."""
+        return min(piece.box.x0 for piece in self.pieces.values())
 
     @property
     def x1(self) -> float:
@@ -113,10 +120,15 @@ def give_heads(bands: Sequence[Band], lines: Sequence[VisualLine], height: float
     """
     if not bands:
         return
-    reach = [(band.x0, band.x1) for band in bands]
+    reach = [(band.left, band.x1) for band in bands]
     for line in reversed(lines):
         claims: dict[int, tuple[float, Piece]] = {}
-        over = [piece for piece in line.pieces if piece.core.x1 > reach[0][0] - height]
+        over = [
+            part
+            for piece in line.pieces
+            if piece.core.x1 > reach[0][0] - height
+            for part in parts_over(piece, reach)
+        ]
         for piece in over:
             first, last = _columns_under(piece, over, reach, bands)
             middle = (reach[first][0] + reach[last][1]) / 2
@@ -129,6 +141,19 @@ def give_heads(bands: Sequence[Band], lines: Sequence[VisualLine], height: float
             if sum(other is piece for _, other in claims.values()) == 1:
                 x0, x1 = reach[column]
                 reach[column] = (min(x0, piece.core.x0), max(x1, piece.core.x1))
+
+
+def parts_over(piece: Piece, reach: Sequence[tuple[float, float]]) -> list[Piece]:
+    """A piece as heads of several columns, where wider spaces lie between those columns."""
+    if not piece.parts:
+        return [piece]
+    middles = [(x0 + x1) / 2 for x0, x1 in reach]
+
+    def nearest(part: Piece) -> int:
+        return min(range(len(middles)), key=lambda column: abs(middles[column] - part.middle))
+
+    columns = [nearest(part) for part in piece.parts]
+    return list(piece.parts) if len(set(columns)) == len(columns) else [piece]
 
 
 def _columns_under(
@@ -146,7 +171,8 @@ def _columns_under(
         if min(x1, core.x1) - max(x0, core.x0) > 0.15 * min(x1 - x0, core.width)
     ]
     have_heads = n > 1 and all(band.heads for band in bands)
-    if have_heads and len(over) == 1:
+    is_period = _IS_PERIOD.search(piece.text) is not None
+    if have_heads and len(over) == 1 and (is_period or len(touched) > 1):
         middle = (reach[0][0] + reach[-1][1]) / 2
         pitch = (reach[-1][1] - reach[0][0]) / n
         if abs(piece.middle - middle) <= _SPANS_ALL * pitch:
@@ -162,7 +188,9 @@ def _columns_under(
         return nearest, nearest
     first, last = touched[0], touched[-1]
     heads = [band.heads[-1].text for band in bands if band.heads]
-    is_group = len(set(heads)) < len(heads) or _IS_PERIOD.search(piece.text) is not None
+    # Heads that come again stand under groups; a group's own head does not come again.
+    is_repeated = len({other.text for other in over}) < len(over)
+    is_group = is_period or (len(set(heads)) < len(heads) and not is_repeated)
     if have_heads and len(over) < n and (first < last or is_group):
         return _centred_range(piece, over, reach, (first, last), widest=is_group)
     return first, last

@@ -28,10 +28,15 @@ from rag.page_text import PageText
 
 _WIDE_GAP = 0.8  # heights: a space is about 0.3, between columns there is more
 _WIDER_THAN_USUAL = 1.8  # of the spaces of a justified line
+_WIDER_SPACE = 0.42  # heights: in heads set so close that only this parts them
+_PART_WORDS = 16
+_FAR_SIGN = 25  # heights from a sign of money to its figure, at most
 _SAME_LINE = 0.5  # of the smaller height that two words share
 _BULLET = re.compile(
     r"[\u2022\u25aa\u25cf\u25e6\u2023\u00b7\uf0b7>]|\(?(?:\d{1,2}|[a-zA-Z]|[ivx]+)[.)]"
 )
+
+_NOTE = re.compile(r"\(\d{1,2}\)|\[\d{1,2}\]")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Piece:
     edge: float = 0.0  # right edge of a figure's last digit
     tail: tuple[Piece, ...] = ()
     lead: Piece | None = None  # a run of words without its tail
+    parts: tuple[Piece, ...] = ()  # of a run of words, where its spaces are wider than others
 
     @property
     def is_year(self) -> bool:
@@ -109,16 +115,17 @@ def spans_of(words: Iterable[int]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def visual_lines(text: PageText) -> list[VisualLine]:
-    """All lines of a page from the top, whatever the order of its words."""
+def visual_lines(text: PageText, words: Iterable[int] | None = None) -> list[VisualLine]:
+    """The lines of a page, or of some of its words, from the top, whatever their order."""
     boxes = as_boxes(text.boxes)
-    return [_line(text, boxes, words) for words in _rows_of_words(text, boxes)]
+    chosen = range(len(boxes)) if words is None else words
+    return [_line(text, boxes, row) for row in _rows_of_words(boxes, chosen)]
 
 
-def _rows_of_words(text: PageText, boxes: Sequence[Box]) -> list[list[int]]:
+def _rows_of_words(boxes: Sequence[Box], chosen: Iterable[int]) -> list[list[int]]:
     """Words that share a line, each row from left to right."""
     places = sorted(
-        (place for place in range(len(boxes)) if text.words[place]),
+        chosen,
         key=lambda place: (boxes[place].y0 + boxes[place].y1, boxes[place].x0, place),
     )
     rows: list[list[int]] = []
@@ -153,22 +160,25 @@ def _line(text: PageText, boxes: Sequence[Box], words: Sequence[int]) -> VisualL
         # A justified line: all of its spaces are wide.
         limit = max(limit, _WIDER_THAN_USUAL * sorted(gaps)[len(gaps) // 4])
     groups: list[list[int]] = [[words[0]]]
-    for gap, before, word in zip(gaps, words, words[1:], strict=False):
-        glued = gap <= 8 * height and (
-            (opens(text.words[before]) and is_figure(text.words[word]))
-            or (closes(text.words[word]) and gap <= 2 * height and is_figure(text.words[before]))
-        )
-        if gap <= limit or glued:
+    for gap, (before, word) in zip(gaps, pairwise(words), strict=True):
+        is_opened = opens(text.words[before]) and is_figure(text.words[word])
+        is_closed = closes(text.words[word]) and is_figure(text.words[before])
+        if gap <= limit or (is_closed and gap <= 2 * height):
             groups[-1].append(word)
+        elif is_opened and gap <= _FAR_SIGN * height:
+            # A sign at the left of its column, whatever stands before it.
+            groups[-1].pop()
+            groups.append([before, word])
         else:
             groups.append([word])
+    groups = [group for group in groups if group]
     pieces: list[Piece] = []
     for group in groups:
         pieces += _pieces(text, boxes, group)
     if len(pieces) > 1 and pieces[0].is_figure and not pieces[1].is_figure:
-        # A dash before words is the mark of a list.
+        # A dash before words is the mark of a list, "(1)" that of a note.
         first = pieces[0]
-        if is_dash(first.text):
+        if is_dash(first.text) or _NOTE.fullmatch(first.text):
             pieces[0] = _words_piece(text, boxes, first.words)
     return VisualLine(
         tuple(_joined(text, boxes, pieces, height)), union(boxes[w] for w in words), height
@@ -185,13 +195,17 @@ def _joined(
             joined
             and not piece.is_figure
             and not joined[-1].is_figure
-            and (_BULLET.fullmatch(joined[-1].text) or is_dash(joined[-1].text))
+            and _is_mark(joined[-1].text)
             and piece.box.x0 - joined[-1].box.x1 < 4 * height
         ):
             joined[-1] = _words_piece(text, boxes, joined[-1].words + piece.words)
         else:
             joined.append(piece)
     return joined
+
+
+def _is_mark(text: str) -> bool:
+    return is_dash(text) or any(found.fullmatch(text) for found in (_BULLET, _NOTE))
 
 
 def _pieces(text: PageText, boxes: Sequence[Box], group: Sequence[int]) -> list[Piece]:
@@ -216,7 +230,24 @@ def _words_piece(
         " ".join(text.words[word] for word in words),
         tail=tuple(tail),
         lead=_words_piece(text, boxes, words[: len(words) - n_tail]) if n_tail else None,
+        parts=_parts(text, boxes, words),
     )
+
+
+def _parts(text: PageText, boxes: Sequence[Box], words: Sequence[int]) -> tuple[Piece, ...]:
+    """A run of few words cut at spaces that are wider than its narrowest, if there are any."""
+    if not 2 <= len(words) <= _PART_WORDS:
+        return ()
+    gaps = [boxes[b].x0 - boxes[a].x1 for a, b in pairwise(words)]
+    limit = max(_WIDER_SPACE * boxes[words[0]].height, 1.4 * min(gaps) if len(gaps) > 1 else 0.0)
+    groups: list[list[int]] = [[words[0]]]
+    for gap, word in zip(gaps, words[1:], strict=True):
+        if gap >= limit:
+            groups.append([])
+        groups[-1].append(word)
+    if len(groups) == 1:
+        return ()
+    return tuple(_words_piece(text, boxes, tuple(group)) for group in groups)
 
 
 def _figures_at_end(text: PageText, boxes: Sequence[Box], group: Sequence[int]) -> list[Piece]:

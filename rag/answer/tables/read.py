@@ -6,6 +6,7 @@ says it all. Every cell is a span of the page's words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rag.answer.tables.blocks import Block, blocks_of, is_prose, usual_height, with_tails_cut
@@ -17,6 +18,7 @@ from rag.answer.tables.scale import Scale, scale_in
 from rag.answer.tables.table import Column, Row, Table
 from rag.page_text import PageText
 
+_BRACKETS = re.compile(r"\(.*\)")
 _TITLE_LINES = 4
 _TITLE_WORDS = 40
 
@@ -47,7 +49,7 @@ def _table(
     bands = _bands(lines, block, height)
     if not bands:
         return None
-    zone = min(band.x0 for band in bands)
+    zone = min(band.left for band in bands)
     heads, labels, stubs, titles = _above(lines, block, zone, height)
     if len(block.data) < 2 and not heads:
         return None
@@ -141,6 +143,9 @@ def _above(
         if titles or is_prose(line):
             titles.append(number)
             continue
+        if not heads and line.box.x1 <= zone and _BRACKETS.fullmatch(line.text):
+            stubs.append(number)
+            continue
         is_head = any(piece.core.x1 > zone - height for piece in line.pieces)
         if is_head and len(line.pieces) == 1:
             piece = line.pieces[0]
@@ -150,20 +155,13 @@ def _above(
             )
             is_head = piece.middle > zone and not is_title
         if is_head:
-            if stubs:
-                labels += stubs
-                stubs = []
             heads.append(number)
-        elif heads and line.box.x1 <= zone and lines[heads[-1]].box.y0 - line.box.y1 < height:
-            stubs.append(number)
         elif heads:
             titles.append(number)
         else:
             labels.append(number)
     if not heads:
         titles, labels = [*labels, *titles], []
-    elif stubs and heads:
-        titles, stubs = [*stubs, *titles], []
     chosen: list[int] = []
     n_words = 0
     for number in titles[:_TITLE_LINES]:
