@@ -20,7 +20,6 @@ class FakeOctavo:
 
     def __init__(self) -> None:
         self.searched: list[dict[str, Any]] = []
-        self.asked: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.ingested: list[Path] = []
         self.states = {"indexed": 2}
@@ -40,10 +39,6 @@ class FakeOctavo:
     def search(self, **arguments: Any) -> dict[str, Any]:
         self.searched.append(arguments)
         return {"hits": [{"source": "a.pdf", "page_number": 1, "score": 2.0}]}
-
-    def ask(self, **arguments: Any) -> dict[str, Any]:
-        self.asked.append(arguments)
-        return {"answer": "-", "abstained": arguments["question"] == "Who is the mayor?"}
 
 
 @pytest.fixture
@@ -116,19 +111,6 @@ def test_scope_document_searches_within_the_document_of_each_question(octavo, da
 def test_limit_asks_only_the_first_questions(octavo, dataset, tmp_path):
     run(["eval", "run", str(dataset), "--out", str(tmp_path / "out"), "--limit", "1"])
     assert [call["query"] for call in octavo.searched] == ["What?"]
-
-
-def test_answers_are_asked_for_both_kinds_of_questions(octavo, dataset, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert run(["eval", "run", str(dataset), "--out", str(out), "--answers", "--json"]) == 0
-    assert ids(out / "answers.jsonl") == ["q1", "q2", "u1"]
-    assert [call["documents"] for call in octavo.asked] == [None, None, ["b.pdf"]]
-    assert json.loads(capsys.readouterr().out)["answers"] == {
-        "answerable": 2,
-        "answerable_abstained": 0,
-        "unanswerable": 1,
-        "unanswerable_abstained": 1,
-    }
 
 
 def test_a_document_that_could_not_be_read_makes_the_evaluation_partial(octavo, dataset, tmp_path):

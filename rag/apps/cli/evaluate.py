@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rag.apps.cli import exit_codes, output, report
+from rag.apps.cli.answers import Answerer, AnswerRun, answered_by, run_answers
 from rag.apps.cli.dataset_runs import (
     DEFAULT_RUNS,
     Scope,
     bring_up_to_date,
-    documents_of,
     search,
     what_could_matter,
 )
@@ -25,12 +24,14 @@ from rag.apps.cli.progress import progress_bar
 from rag.apps.cli.sweep import AxisFlag, parsed_axes, sweep
 
 if TYPE_CHECKING:
+    from eval.answer_evaluation import AnswerPlan
     from eval.datasets import Dataset, Query
     from eval.run_eval import Found
 
 DEFAULT_HISTORY = Path("eval/history")  # of a checkout; an installed Octavo keeps none by itself
 
 _FOLDS_PANEL = "Choosing settings"
+_ANSWERS_PANEL = "Answers"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
@@ -65,8 +66,25 @@ def run(
         int | None, typer.Option(min=1, metavar="N", help="Ask only the first N questions.")
     ] = None,
     answers: Annotated[
-        bool, typer.Option("--answers", help="Also ask for answers, and write answers.jsonl.")
+        bool,
+        typer.Option(
+            "--answers",
+            help="Ask for answers and measure them, in place of the search.",
+            rich_help_panel=_ANSWERS_PANEL,
+        ),
     ] = False,
+    oracle_pages: Annotated[
+        bool,
+        typer.Option(
+            "--oracle-pages",
+            help="Answer each question from its gold pages, without a search.",
+            rich_help_panel=_ANSWERS_PANEL,
+        ),
+    ] = False,
+    answerer: Annotated[
+        Answerer | None,
+        typer.Option(help="Who answers. Default: answer.model", rich_help_panel=_ANSWERS_PANEL),
+    ] = None,
     mode: ModeFlag = Mode.HYBRID,
     exact: Annotated[
         bool, typer.Option("--exact", help="Score every page, without a first stage.")
@@ -84,8 +102,8 @@ def run(
             min=2,
             max=100,
             metavar="N",
-            help="Choose the settings of --axis on all but one N-th of the documents, measure on "
-            "that one, and so on.",
+            help="Choose the settings of --axis, or the threshold of --answers, on all but one "
+            "N-th of the documents, measure on that one, and so on.",
             rich_help_panel=_FOLDS_PANEL,
         ),
     ] = None,
@@ -108,14 +126,23 @@ def run(
     ] = False,
 ) -> int:
     """An index that is up to date is used again; one that is not is brought up to date first."""
+    from eval.answer_evaluation import AnswerPlan
     from eval.datasets import load_dataset
     from eval.report import evaluation_report, folds_report
     from eval.run_eval import evaluate
     from eval.sweep_plan import collection_name
 
     settings = common.settings()
+    if not answers:
+        for given, flag in ((oracle_pages, "--oracle-pages"), (answerer, "--answerer")):
+            if given:
+                raise typer.BadParameter("it is for --answers", param_hint=flag)
+    elif axes or exact:
+        raise typer.BadParameter(
+            "it is for measuring the search", param_hint="--axis" if axes else "--exact"
+        )
     request = None
-    if folds is not None:
+    if folds is not None and not answers:
         if common.collection != "default":
             raise typer.BadParameter("--folds names its collections itself", param_hint="-c")
         parsed = parsed_axes(axes or [])
@@ -129,18 +156,32 @@ def run(
     if history is None and DEFAULT_HISTORY.is_dir():
         history = DEFAULT_HISTORY
     dataset = load_dataset(folder)
-    if limit is not None:
-        dataset = dataset.first(limit, scope.value)
-    if request is not None:
-        dealt(dataset, scope, request)  # refused before minutes of asking
     out = out or DEFAULT_RUNS / f"{dataset.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    made_folder(out, flag="--out")  # refused before minutes of asking
-    if history is not None:
-        made_folder(history, flag="--history")
     # Measures are over exactly the documents of the dataset, so they get a collection of their own.
     collection = common.collection
     if collection == "default":
         collection = collection_name(dataset.name, settings)
+    if answers:
+        settings = answered_by(settings, answerer)
+        return _answers(
+            AnswerRun(settings, collection, out, mode, history),
+            dataset,
+            AnswerPlan(
+                scope=scope.value,
+                threshold=settings.answer.min_confidence,
+                oracle_pages=oracle_pages,
+                limit=limit,
+                folds=folds,
+                seed=seed,
+                by_name=group_by_name,
+            ),
+            as_json=common.as_json,
+        )
+    if limit is not None:
+        dataset = dataset.first(limit, scope.value)
+    if request is not None:
+        dealt(dataset, scope, request)  # refused before minutes of asking
+    _made(out, history)
     with opened(settings, "eval run") as octavo:
         totals = bring_up_to_date(octavo, dataset, collection)
 
@@ -163,62 +204,44 @@ def run(
                 progress=lambda done, whole: progress.update(task, completed=done, total=whole),
                 history_dir=history,
             )
-            answered = _ask_all(octavo, dataset, collection, scope, mode, out) if answers else None
     folded = None
     if request is not None:
         folded = run_folds(settings, dataset, request, scope=scope, out=out, mode=mode, exact=exact)
     if common.as_json:
-        extra = {"answers": answered, "folds": folded}
-        shown = {name: value for name, value in extra.items() if value is not None}
-        output.emit({**evaluation.as_dict(), "out": str(out), **shown})
+        extra = {} if folded is None else {"folds": folded}
+        output.emit({**evaluation.as_dict(), "out": str(out), **extra})
     else:
         output.line(evaluation_report(evaluation))
         if folded is not None:
             output.line(f"\n{folds_report(folded)}")
-        if answered is not None:
-            output.record({"answers": answered})
         output.note(f"written to {out}")
     return exit_codes.after_ingest(totals["documents"])
 
 
-def _ask_all(
-    octavo: Any, dataset: Dataset, collection: str, scope: Scope, mode: Mode, out: Path
-) -> dict[str, Any]:
-    """Answers to the counted questions and to those that have none, as `answers.jsonl`."""
-    from eval.runs import write_json_lines
+def _made(out: Path, history: Path | None) -> None:
+    """The folders a run writes to; refused before minutes of asking."""
+    made_folder(out, flag="--out")
+    if history is not None:
+        made_folder(history, flag="--history")
 
-    # A question without an answer is always about its document: elsewhere there might be one.
-    questions: list[tuple[str, str, list[str] | None]] = [
-        *(
-            (each.id, each.text, documents_of(each.doc, scope))
-            for each in dataset.counted(scope.value)
-        ),
-        *((each.id, each.text, [each.doc]) for each in dataset.unanswerable),
-    ]
-    abstained: set[str] = set()
 
-    def rows() -> Iterable[Mapping[str, Any]]:
-        for query_id, text, documents in questions:
-            result = octavo.ask(
-                question=text,
-                collection=collection,
-                mode=mode.value,
-                filters=None,
-                documents=documents,
-                pages=None,
-            )
-            if result["abstained"]:
-                abstained.add(query_id)
-            yield {"id": query_id, **result}
+def _answers(run: AnswerRun, dataset: Dataset, plan: AnswerPlan, *, as_json: bool) -> int:
+    from eval.answer_evaluation import deal
+    from eval.answer_report import answer_folds_report, answers_report
 
-    write_json_lines(out / "answers.jsonl", rows())
-    unanswerable = {each.id for each in dataset.unanswerable}
-    return {
-        "answerable": len(questions) - len(unanswerable),
-        "answerable_abstained": len(abstained - unanswerable),
-        "unanswerable": len(unanswerable),
-        "unanswerable_abstained": len(abstained & unanswerable),
-    }
+    deal(dataset, plan)  # refused before minutes of asking
+    _made(run.out, run.history)
+    figures, totals = run_answers(run, dataset, plan)
+    if as_json:
+        output.emit({**figures, "out": str(run.out)})
+    else:
+        output.line(answers_report(figures))
+        if plan.folds is not None:
+            output.line(f"\n{answer_folds_report(figures['folds'])}")
+        output.note(f"written to {run.out}")
+    if figures["errors"]:
+        return exit_codes.PARTIAL
+    return exit_codes.after_ingest(totals["documents"])
 
 
 def compare(
@@ -226,10 +249,12 @@ def compare(
     second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another.")],
     as_json: JsonFlag = False,
 ) -> None:
+    from eval.answer_compare import are_answer_runs, compare_answers
     from eval.compare import compare_runs
     from eval.report import comparison_report
 
-    comparison = compare_runs(first, second)
+    is_of_answers = are_answer_runs(first, second)
+    comparison = (compare_answers if is_of_answers else compare_runs)(first, second)
     if as_json:
         output.emit(asdict(comparison))
     else:

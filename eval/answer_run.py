@@ -1,0 +1,162 @@
+"""Asks every question of a dataset for an answer, and writes down what was answered.
+
+Who is asked is handed in as a function: this module knows no index and no model. A question that
+fails is a row with its error; what stands in the file already is not asked again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval.datasets import Dataset, PageKey, Query, Scope
+from eval.runs import write_atomically
+from rag.errors import BackendError, InputError, RagError
+
+ANSWERS_FILE = "answers.jsonl"
+_SAME_FAILURES = 5  # from the beginning; by then it is not the question
+
+Row = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class AnswerQuestion:
+    """A question as it is to be asked.
+
+    Attributes:
+        doc: the one document to look in; None is all of them.
+        pages: to answer from without a search; none where pages are to be found.
+    """
+
+    id: str
+    text: str
+    doc: str | None = None
+    pages: tuple[PageKey, ...] = ()
+
+
+Ask = Callable[[AnswerQuestion], Mapping[str, Any]]
+
+
+def answerable_queries(
+    dataset: Dataset, scope: Scope, *, oracle_pages: bool = False, limit: int | None = None
+) -> list[Query]:
+    """Those that have gold pages and can be asked so.
+
+    With the gold pages given nothing is looked for, so that every question can be asked, whether or
+    not its words tell the document.
+
+    Raises:
+        InputError: there is none.
+    """
+    if oracle_pages:
+        queries = [query for query in dataset.queries.values() if gold_pages(dataset, query.id)]
+    else:
+        queries = dataset.counted(scope)
+    if not queries:
+        raise InputError(
+            f"dataset {dataset.name!r} has no question with gold pages in scope {scope!r}"
+        )
+    return queries[:limit]
+
+
+def gold_pages(dataset: Dataset, query_id: str) -> tuple[PageKey, ...]:
+    """Ascending."""
+    return tuple(sorted(page for page, grade in dataset.qrels.get(query_id, {}).items() if grade))
+
+
+def questions_asked(
+    dataset: Dataset, queries: Sequence[Query], scope: Scope, *, oracle_pages: bool = False
+) -> list[AnswerQuestion]:
+    """With the document in scope `document`, or with the gold pages."""
+    return [
+        AnswerQuestion(
+            query.id,
+            query.text,
+            query.doc if scope == "document" and not oracle_pages else None,
+            gold_pages(dataset, query.id) if oracle_pages else (),
+        )
+        for query in queries
+    ]
+
+
+def unanswerable_asked(dataset: Dataset, *, limit: int | None = None) -> list[AnswerQuestion]:
+    """Each in its own document: in another one there might be an answer."""
+    return [AnswerQuestion(each.id, each.text, each.doc) for each in dataset.unanswerable[:limit]]
+
+
+def ask_all(
+    questions: Sequence[AnswerQuestion],
+    ask: Ask,
+    *,
+    out_dir: Path,
+    config_hash: str,
+    progress: Progress = lambda _done, _whole: None,
+) -> tuple[dict[str, Row], int]:
+    """Ask, and keep `answers.jsonl` in `out_dir`: a row a question, as it was answered.
+
+    Args:
+        questions: in the order they are asked in.
+        ask: one question to its answer, in the shape of `octavo ask --json`; a RagError, and an
+            answer with an `error`, is a question that failed.
+        out_dir: is there. Rows of the same `config_hash` that are there are taken over, except
+            those that failed; all others are dropped.
+        config_hash: of everything that could change an answer.
+        progress: called with (questions answered, questions in all).
+
+    Returns:
+        id to row, in the order of the questions, and how many were asked now.
+
+    Raises:
+        RagError: each of the first five questions failed for the same reason, and none before. What
+            a question raised, or a BackendError with the code of the failure.
+    """
+    path = out_dir / ANSWERS_FILE
+    known = {row["id"]: row for row in _recalled(path, config_hash)}
+    rows = {each.id: known[each.id] for each in questions if each.id in known}
+    missing = [each for each in questions if each.id not in rows]
+    is_first_run, failures = not rows, list[RagError]()
+    write_atomically(path, "".join(map(_line, rows.values())))
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        for number, question in enumerate(missing, start=1):
+            row, failure = _answered(question, ask, config_hash)
+            rows[question.id] = row
+            file.write(_line(row))
+            file.flush()
+            progress(len(rows), len(questions))
+            if failure is not None:
+                failures.append(failure)
+            is_all_the_same = len({each.code for each in failures}) == 1
+            if is_first_run and is_all_the_same and number == len(failures) == _SAME_FAILURES:
+                raise failures[-1]
+    return {each.id: rows[each.id] for each in questions}, len(missing)
+
+
+def _answered(question: AnswerQuestion, ask: Ask, config_hash: str) -> tuple[Row, RagError | None]:
+    head = {"id": question.id, "config_hash": config_hash}
+    try:
+        row = {**head, **ask(question)}
+    except RagError as error:
+        return {**head, "question": question.text, "error": error.as_dict()}, error
+    told = row.get("error")
+    if not told:
+        return row, None
+    return row, BackendError(told["message"], code=told["code"], next_step=told["next_step"])
+
+
+def _recalled(path: Path, config_hash: str) -> Iterator[Row]:
+    """Answers that an earlier run with the same settings was given."""
+    if not path.exists():
+        return
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the rest is empty or torn
+    for line in lines:
+        row: Row = json.loads(line)
+        if row.get("config_hash") == config_hash and not row.get("error"):
+            yield row
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"

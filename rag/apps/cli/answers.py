@@ -1,0 +1,104 @@
+"""`eval run --answers`: a dataset's questions asked for answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.apps.cli.dataset_runs import bring_up_to_date, what_could_matter
+from rag.apps.cli.flags import Mode, opened
+from rag.apps.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from eval.answer_evaluation import AnswerPlan
+    from eval.answer_run import AnswerQuestion
+    from eval.datasets import Dataset
+    from rag.settings import Settings
+    from rag.types import Json
+
+
+class Answerer(StrEnum):
+    """Who answers."""
+
+    EXTRACTIVE = "extractive"
+    CHAT = "chat"
+
+
+@dataclass(frozen=True)
+class AnswerRun:
+    """Where answers come from and where they go.
+
+    Attributes:
+        history: where `<dataset>-answers.jsonl` gets a line.
+    """
+
+    settings: Settings
+    collection: str
+    out: Path
+    mode: Mode
+    history: Path | None = None
+
+
+def answered_by(settings: Settings, answerer: Answerer | None) -> Settings:
+    """The settings with somebody else answering."""
+    if answerer is None:
+        return settings
+    answer = settings.answer.model_copy(update={"model": answerer.value})
+    return settings.model_copy(update={"answer": answer})
+
+
+def run_answers(run: AnswerRun, dataset: Dataset, plan: AnswerPlan) -> tuple[Json, Json]:
+    """The figures, and the totals of bringing the collection up to date.
+
+    Raises:
+        RagError: no question in this scope; every question fails for one reason.
+    """
+    from eval.answer_evaluation import AnsweredBy, evaluate_answers
+
+    with opened(run.settings, "eval run") as octavo:
+        totals = bring_up_to_date(octavo, dataset, run.collection)
+
+        def ask(question: AnswerQuestion) -> Mapping[str, Any]:
+            found: Json = octavo.ask(
+                question=question.text,
+                collection=run.collection,
+                mode=run.mode.value,
+                documents=None if question.doc is None else [question.doc],
+                # Withheld where it is measured: every threshold is told by one run.
+                answering={"min_confidence": 0.0},
+                **(
+                    {"from_pages": [list(page) for page in question.pages]}
+                    if question.pages
+                    else {}
+                ),
+            )
+            return found
+
+        with progress_bar("questions") as progress:
+            task = progress.add_task("answering", total=None)
+            figures = evaluate_answers(
+                dataset,
+                ask,
+                plan,
+                AnsweredBy(
+                    run.settings.answer.model,
+                    totals["encoder"],
+                    {**_what_could_matter(run), "mode": run.mode.value},
+                ),
+                out_dir=run.out,
+                progress=lambda done, whole: progress.update(task, completed=done, total=whole),
+                history_dir=run.history,
+            )
+    return figures, totals
+
+
+def _what_could_matter(run: AnswerRun) -> Json:
+    """The threshold is applied afterwards, so answers of another one are the same."""
+    found = what_could_matter(run.settings, run.collection)
+    return {
+        **found,
+        "answer": {k: v for k, v in found["answer"].items() if k != "min_confidence"},
+    }
