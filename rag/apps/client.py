@@ -48,6 +48,21 @@ class AnswerFound:
     pages: Sequence[Json]
     timings: Json
     response: Json
+    error: Json | None = None
+    conversation_id: str | None = None
+
+    @classmethod
+    def of(cls, response: Json) -> Self:
+        return cls(
+            text=response["answer"],
+            abstained=response["abstained"],
+            citations=response["citations"],
+            pages=response["pages"],
+            timings=response["timings_ms"],
+            response=response,
+            error=response["error"],
+            conversation_id=response.get("conversation_id"),
+        )
 
 
 class Octavo:
@@ -190,8 +205,32 @@ class Octavo:
         documents: Sequence[str] | None = None,
         pages: tuple[int, int] | None = None,
         history: Sequence[tuple[str, str]] = (),
+        from_pages: Sequence[tuple[str, int]] = (),
         retrieval: Mapping[str, Any] | None = None,
+        answering: Mapping[str, Any] | None = None,
+        on_event: Callable[[Json], None] | None = None,
     ) -> AnswerFound:
+        """An answer with checked citations, or an abstention.
+
+        Args:
+            question: as people ask.
+            mode: as `search` takes it, and so are `filters`, `documents`, `pages` and `retrieval`.
+            filters: over the documents' metadata.
+            documents: sources or ids.
+            pages: first and last page.
+            history: questions and answers before, oldest first, that this one follows up.
+            from_pages: documents and page numbers to answer from, without a search.
+            retrieval: settings of the section `retrieval` to be changed for this question.
+            answering: the same of the section `answer`.
+            on_event: hears the pages found, the text as it arrives (`delta`, not checked yet), and
+                each `citation` and `claim` once it is checked. What it raises ends the answer.
+
+        Raises:
+            InputError: a question without words, and what else the arguments can be wrong in.
+            ConfigError: settings that cannot be.
+
+        An answer model that fails raises nothing: `error` says why, and the pages are there.
+        """
         found = self._connection.ask(
             question,
             collection=self._collection,
@@ -200,16 +239,30 @@ class Octavo:
             documents=documents,
             pages=pages,
             history=history,
+            from_pages=[list(page) for page in from_pages],
             retrieval=None if retrieval is None else dict(retrieval),
+            answering=None if answering is None else dict(answering),
+            on_event=on_event,
         )
-        return AnswerFound(
-            text=found["answer"],
-            abstained=found["abstained"],
-            citations=found["citations"],
-            pages=found["pages"],
-            timings=found["timings_ms"],
-            response=found,
+        return AnswerFound.of(found)
+
+    def chat(
+        self, question: str, *, conversation: str | None = None, **options: Any
+    ) -> AnswerFound:
+        """As `ask`, within a conversation that is kept; its id is `.conversation_id`.
+
+        Args:
+            question: may follow up what was said before.
+            conversation: None begins a new one.
+            options: as `ask` takes them, but for `history`.
+
+        Raises:
+            NotFound: `unknown_conversation`.
+        """
+        found = self._connection.chat(
+            question, conversation=conversation, collection=self._collection, **options
         )
+        return AnswerFound.of(found)
 
     def documents(self) -> list[Json]:
         found: list[Json] = self._connection.list_documents(collection=self._collection)[
@@ -247,6 +300,9 @@ class AsyncOctavo:
 
     async def ask(self, question: str, **options: Any) -> AnswerFound:
         return await asyncio.to_thread(partial(self._octavo.ask, question, **options))
+
+    async def chat(self, question: str, **options: Any) -> AnswerFound:
+        return await asyncio.to_thread(partial(self._octavo.chat, question, **options))
 
     async def documents(self) -> list[Json]:
         return await asyncio.to_thread(self._octavo.documents)

@@ -76,9 +76,21 @@ ASK = {
             "quote": "Celtic Sea 90.3",
             "boxes": [[100.0, 100.0, 200.0, 200.0]],
             "verified": True,
+            "visual": False,
+        }
+    ],
+    "short": "EUR 90.3 million",
+    "claims": [
+        {
+            "text": "The Celtic Sea brought EUR 90.3 million",
+            "state": "supported",
+            "markers": [1],
+            "reasons": [],
         }
     ],
     "unsupported": [],
+    "support": {"citation_precision": 1.0, "citation_recall": 1.0},
+    "error": None,
     "pages": [],
     "timings_ms": {"total": 40.2},
     "warnings": [],
@@ -282,7 +294,7 @@ def test_ask_names_what_it_left_out(octavo, capsys):
     run(["ask", "How much?"])
     out = capsys.readouterr().out
     assert out.index('[1] report.pdf, page 2: "Celtic Sea 90.3"') < out.index(
-        'left out, not found on its page: "Celtic Sea 91.3"'
+        'left out, not supported: "Celtic Sea 91.3"'
     )
 
 

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from rag.apps.cli import (
+    answering,
     estimate,
     evaluate,
     exit_codes,
@@ -54,7 +55,7 @@ def root(
         context.get_help()  # rich prints it
 
 
-for family in (write, read, look, estimate, tune, migrate, models, evaluate):
+for family in (write, read, answering, look, estimate, tune, migrate, models, evaluate):
     family.register(app)
 
 

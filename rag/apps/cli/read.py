@@ -1,8 +1,7 @@
-"""`search` and `ask`."""
+"""`search`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,16 +24,13 @@ from rag.apps.cli.flags import (
     region_reference,
     scope,
 )
-from rag.apps.cli.picture import write_evidence, write_png, write_sheet
+from rag.apps.cli.picture import write_png, write_sheet
 
 QUERY_PANEL = "Queries beyond words"
 
 
 def register(app: typer.Typer) -> None:
     add_command(app, search, name="search", help_text="Find the pages that answer a query.")
-    add_command(
-        app, ask, name="ask", help_text="Answer a question from the documents, with citations."
-    )
 
 
 def search(
@@ -156,50 +152,6 @@ def search(
         write_sheet(list(zip(labels, marked, strict=True)), heatmap)
 
 
-def ask(
-    common: Common,
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question.")],
-    after: AfterFlag = None,
-    mode: ModeFlag = Mode.HYBRID,
-    heatmap: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the first cited page as PNG, evidence marked."),
-    ] = None,
-    filter_flags: FilterFlag = None,
-    filters: FiltersFlag = None,
-    documents: DocumentFlag = None,
-    pages: PagesFlag = None,
-) -> None:
-    where = scope(filter_flags, filters, documents, pages)
-    settings = common.settings()
-    with opened(settings, "ask") as octavo:
-        result = octavo.ask(
-            question=question,
-            collection=common.collection,
-            mode=mode.value,
-            history=[[before] for before in after or []],
-            **where,
-        )
-        evidence = None
-        if heatmap is not None and result["citations"]:
-            cited = result["citations"][0]
-            evidence = octavo.page_png(
-                document=cited["document_id"],
-                page_number=cited["page_number"],
-                collection=common.collection,
-                dpi=settings.render.dpi,
-            )
-    if common.as_json:
-        output.emit(result)
-    else:
-        report.ask(result)
-        output.warnings(result.get("warnings", []))
-        output.note(f"\n{result['model_id']}, {result['timings_ms']['total']:.0f} ms")
-    if heatmap is not None and evidence is not None:
-        beside = _boxes_beside(result["citations"], result["citations"][0])
-        write_evidence(evidence, beside, heatmap)
-
-
 def _beyond_text(
     query: str | None,
     image: Path | None,
@@ -227,16 +179,3 @@ def _beyond_text(
         "strength": strength,
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _boxes_beside(
-    citations: Sequence[Mapping[str, Any]], cited: Mapping[str, Any]
-) -> list[Sequence[float]]:
-    """The boxes of every citation of the same page."""
-    page = (cited["document_id"], cited["page_number"])
-    return [
-        box
-        for citation in citations
-        if (citation["document_id"], citation["page_number"]) == page
-        for box in citation["boxes"]
-    ]

@@ -102,31 +102,6 @@ def explanation(result: Mapping[str, Any]) -> None:
         console.print("The expected page was no candidate of any leg.")
 
 
-def ask(result: Mapping[str, Any]) -> None:
-    console = open_console()
-    paragraphs = [clean(part) for part in str(result["answer"]).split("\n")]
-    console.print(Text("\n".join(paragraphs), style="yellow" if result["abstained"] else ""))
-    if result["citations"]:
-        console.print()
-    for citation in result["citations"]:
-        console.print(
-            Text.assemble(
-                (f"[{citation['marker']}] ", "bold cyan"),
-                (_where(citation), "cyan"),
-                f': "{clean(citation["quote"])}"',
-                "" if citation["verified"] else (" (not verified)", "yellow"),
-            ),
-            soft_wrap=not console.is_terminal,
-        )
-    if result["unsupported"]:
-        console.print()
-    for dropped in result["unsupported"]:
-        console.print(
-            Text.assemble(("left out, not found on its page: ", "yellow"), f'"{clean(dropped)}"'),
-            soft_wrap=not console.is_terminal,
-        )
-
-
 def documents(result: Mapping[str, Any]) -> None:
     console = open_console()
     if not result["documents"]:

@@ -1,0 +1,229 @@
+"""`octavo ask` and `octavo chat` as people and programs see them; the client is a table."""
+
+import io
+import json
+import sys
+import types
+from contextlib import contextmanager
+
+import pytest
+
+from rag.apps.cli.app import run
+from rag.errors import InputError
+
+CITATION = {
+    "marker": 1,
+    "document_id": "d1",
+    "source": "report.pdf",
+    "page_number": 2,
+    "quote": "Celtic Sea 90.3",
+    "boxes": [[100.0, 100.0, 200.0, 200.0]],
+    "verified": True,
+    "visual": False,
+}
+CLAIM = {"text": "It brought 90.3", "state": "supported", "markers": [1], "reasons": []}
+PAGE = {"document_id": "d1", "source": "report.pdf", "page_number": 2, "score": 3.0}
+ANSWER = {
+    "question": "q",
+    "answer": "It brought 90.3 [1].",
+    "short": "90.3",
+    "abstained": False,
+    "model_id": "says",
+    "citations": [CITATION],
+    "claims": [CLAIM],
+    "unsupported": [],
+    "support": None,
+    "pages": [PAGE],
+    "error": None,
+    "timings_ms": {"total": 40.2},
+    "warnings": [],
+}
+EVENTS = (
+    {"event": "search_results", "pages": [PAGE], "question": "q", "searched_for": "q"},
+    {"event": "delta", "text": "It brought "},
+    {"event": "delta", "text": "90.3"},
+    {"event": "citation", **CITATION},
+    {"event": "claim", **CLAIM},
+)
+FAILED = ANSWER | {
+    "answer": "",
+    "abstained": True,
+    "citations": [],
+    "claims": [],
+    "error": {"code": "chat_timeout", "message": "it took too long", "next_step": "Wait."},
+}
+
+
+class Client:
+    def __init__(self):
+        self.calls = []
+        self.events = EVENTS
+        self.answer = ANSWER
+
+    def ask(self, *, on_event=None, **options):
+        self.calls.append(options)
+        for event in self.events:
+            on_event(event)
+        return self.answer
+
+    def chat(self, **options):
+        if "bad" in options["question"]:
+            self.calls.append(options)
+            raise InputError("no such question")
+        return self.ask(**options) | {"conversation_id": "c1", "turn": len(self.calls)}
+
+    def conversations(self):
+        kept = {"conversation_id": "c9", "collection": "default", "title": "About tides"}
+        return {"conversations": [kept | {"turns": 2, "created_at": 0.0, "updated_at": 86_400.0}]}
+
+    def conversation(self, *, conversation):
+        return {"conversation_id": conversation, "exchanges": [ANSWER | {"turn": 1}]}
+
+    def delete_conversation(self, *, conversation):
+        return {"deleted": conversation}
+
+
+@pytest.fixture(name="client")
+def _client(monkeypatch):
+    client = Client()
+
+    @contextmanager
+    def connect(settings, *, command):
+        yield client
+
+    stand_in = types.SimpleNamespace(connect=connect)
+    monkeypatch.setitem(sys.modules, "rag.apps.connection", stand_in)
+    return client
+
+
+def said(monkeypatch, text):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+# --- ask ----------------------------------------------------------------------------------------
+def test_a_streamed_answer_is_shown_once_with_its_marks_then_its_citations(client, capsys):
+    assert run(["ask", "q", "--stream"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("It brought 90.3 [1]\n")
+    assert out.count("It brought") == 1
+    assert '[1] report.pdf, page 2: "Celtic Sea 90.3"' in out
+
+
+def test_a_streamed_answer_that_lost_a_statement_is_shown_again_as_it_stands(client, capsys):
+    refused = {**CLAIM, "text": "It doubled", "state": "unsupported", "markers": []}
+    client.events = ({"event": "delta", "text": "It doubled"}, {"event": "claim", **refused})
+    client.answer = ANSWER | {"claims": [refused, CLAIM], "unsupported": ["It doubled"]}
+    run(["ask", "q", "--stream"])
+    out = capsys.readouterr().out
+    assert out.startswith("It doubled (no support found)\n")
+    assert out.index("(no support found)") < out.index("It brought 90.3 [1].")
+    assert 'left out, not supported: "It doubled"' in out
+
+
+def test_what_steers_a_terminal_does_not_reach_it_from_a_stream(client, capsys):
+    client.events = ({"event": "delta", "text": "\x1b[2Jgone\u202e"},)
+    run(["ask", "q", "--stream"])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+
+
+def test_events_are_lines_of_json_and_the_answer_is_the_last(client, capsys):
+    run(["ask", "q", "--stream", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[:-1] == list(EVENTS)
+    assert lines[-1] == {"event": "done", **ANSWER}
+
+
+def test_without_stream_programs_get_one_object(client, capsys):
+    run(["ask", "q", "--json"])
+    assert json.loads(capsys.readouterr().out) == ANSWER
+
+
+def test_flags_of_answers_are_settings_of_this_question(client):
+    run(["ask", "q", "--answerer", "chat", "--evidence", "text", "--policy", "flag"])
+    assert client.calls[0]["answering"] == {"model": "chat", "evidence": "text", "policy": "flag"}
+    run(["ask", "q"])
+    assert client.calls[1]["answering"] == {}
+
+
+def test_pages_to_answer_from_are_named_by_document_and_number(client, capsys):
+    run(["ask", "q", "--from", "a:b.pdf:3", "--from", "c.pdf:1"])
+    assert client.calls[0]["from_pages"] == [["a:b.pdf", 3], ["c.pdf", 1]]
+    assert run(["ask", "q", "--from", "c.pdf"]) == 2
+    assert "DOC:PAGE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_model_that_fails_leaves_the_pages_and_ends_in_1(client, capsys, as_json):
+    client.events, client.answer = (), FAILED
+    assert run(["ask", "q", *(["--json"] if as_json else [])]) == 1
+    out, err = capsys.readouterr()
+    assert "it took too long" in err
+    if as_json:
+        assert json.loads(out) == FAILED
+        assert json.loads(err)["error"]["code"] == "chat_timeout"
+    else:
+        assert "report.pdf, page 2" in out
+        assert "Wait." in err
+
+
+def test_arithmetic_is_shown_with_its_formula(client, capsys):
+    worked = {"formula": "a - b", "expression": "5 - 3", "value": 2.0}
+    client.answer = ANSWER | {"claims": [{**CLAIM, "calculation": worked}]}
+    run(["ask", "q"])
+    assert "worked out: a - b: 5 - 3 = 2" in capsys.readouterr().out
+
+
+def test_what_was_seen_and_not_read_says_so(client, capsys):
+    seen = CITATION | {"quote": "", "verified": False, "visual": True, "boxes": []}
+    client.answer = ANSWER | {"citations": [seen]}
+    run(["ask", "q"])
+    out = capsys.readouterr().out
+    assert "[1] report.pdf, page 2 (seen in the image)" in out
+    assert "not verified" not in out
+
+
+# --- chat ---------------------------------------------------------------------------------------
+def test_every_line_is_a_question_of_one_conversation(client, capsys, monkeypatch):
+    said(monkeypatch, "first\n\n  second  \n/quit\nthird\n")
+    assert run(["chat", "--policy", "flag"]) == 0
+    assert [call["question"] for call in client.calls] == ["first", "second"]
+    assert [call["conversation"] for call in client.calls] == [None, "c1"]
+    assert client.calls[0]["answering"] == {"policy": "flag"}
+    assert "octavo chat --conversation c1" in capsys.readouterr().err
+
+
+def test_a_question_that_cannot_be_asked_does_not_end_the_talk(client, capsys, monkeypatch):
+    said(monkeypatch, "bad one\ngood one\n")
+    assert run(["chat", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["conversation_id"] == "c1"
+    assert "no such question" in err
+
+
+def test_a_conversation_is_gone_on_with(client, monkeypatch):
+    said(monkeypatch, "more\n")
+    run(["chat", "--conversation", "c7"])
+    said(monkeypatch, "more\n")
+    run(["chat", "--continue"])
+    assert [call["conversation"] for call in client.calls] == ["c7", "c9"]
+
+
+def test_conversations_are_named_shown_and_deleted(client, capsys):
+    assert run(["chat", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert "c9" in out
+    assert "About tides" in out
+    assert run(["chat", "--show", "c9"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("> q") < out.index("It brought 90.3 [1].") < out.index("report.pdf, page 2")
+    assert run(["chat", "--delete", "c9", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": "c9"}
+
+
+@pytest.mark.parametrize(
+    "flags", [["--list", "--show", "c9"], ["--conversation", "c9", "--continue"]]
+)
+def test_flags_that_exclude_each_other_are_a_mistake_of_usage(client, flags):
+    assert run(["chat", *flags]) == 2
