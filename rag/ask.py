@@ -14,7 +14,7 @@ from rag.answer.evidence import gather
 from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError, InputError, RagError
 from rag.filters import Filter
-from rag.ports import AnswerModel, AnswerRequest, OnAnswerEvent
+from rag.ports import AnswerModel, AnswerRequest, OnAnswerEvent, unheard
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import Retriever, SearchRequest, SearchResult
@@ -48,7 +48,7 @@ class AskRequest:
     history: tuple[Turn, ...] = ()
     from_pages: tuple[PageRef, ...] = ()
     on_found: Callable[[SearchResult], None] = lambda _: None
-    on_event: OnAnswerEvent = lambda _: None
+    on_event: OnAnswerEvent = unheard
     deadline: Deadline | None = None
 
 

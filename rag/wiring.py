@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Self, assert_never
 
 from rag.answer.extractive import ExtractiveAnswers
+from rag.answer.generated import GeneratedAnswers
 from rag.ask import Asker
-from rag.chat.choose import chat_model
+from rag.chat.choose import chat_model, require_chat
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.errors import ConfigError, IndexMismatch, InputError
@@ -258,7 +259,7 @@ class Engine:
             case "extractive":
                 return ExtractiveAnswers(settings)
             case "chat":
-                raise ConfigError("answer.model chat is not there yet")
+                return GeneratedAnswers(require_chat(self.chat, "answer.model"), settings)
             case other:
                 assert_never(other)
 

@@ -42,6 +42,7 @@ from rag.ask import AskRequest
 from rag.deadline import Deadline
 from rag.errors import InputError
 from rag.query import Query, encode
+from rag.ports import unheard
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import SearchRequest
@@ -189,7 +190,7 @@ class Service:
                 history=turns(history),
                 from_pages=pages_given(reader, from_pages),
                 on_found=lambda found: tell(pages_found(question, found)),
-                on_event=lambda event: tell(event_told(event)),
+                on_event=unheard if on_event is None else lambda event: on_event(event_told(event)),
                 deadline=deadline,
             ),
         )
