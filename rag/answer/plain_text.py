@@ -1,0 +1,373 @@
+"""What a model wrote as plain text: nothing that a front end would render, fetch or follow.
+
+Pages may talk a model into writing an image whose address carries what it read, and chat front ends
+fetch images, and previews of addresses, unasked. So tags go, links keep their words alone, and an
+address is written so that nothing recognises it: without scheme and query, "[.]" for the dots of
+its host. "amazon.com" stays, a name as good as any; it carries nothing.
+
+Text goes through stages a character at a time, each holding back a bounded number of them, so that
+it comes out the same however it arrives in pieces.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from typing import Protocol
+
+MOST_HELD = 2300
+"""Characters that a stream holds back at most."""
+
+_ENTITY_CHARS = 32
+_TAG_CHARS = 300
+_LINK_CHARS = 500  # of a link's words, and again of its address
+_NESTED_LINKS = 8
+_MARK_CHARS = 24
+_WORD_CHARS = 400
+
+
+def plain(text: str) -> str:
+    """One line of plain text: white space is one space, none at its ends."""
+    stream = PlainTextStream()
+    return stream.feed(text) + stream.close()
+
+
+class PlainTextStream:
+    """`plain`, of a text that arrives in pieces."""
+
+    def __init__(self) -> None:
+        self._stages: tuple[_Stage, ...] = (
+            _Entities(),
+            _Controls(),
+            _Tags(),
+            _Links(),
+            _Marks(),
+            _Addresses(),
+            _Guard(),
+        )
+
+    def feed(self, piece: str) -> str:
+        """What may be shown after this piece and could not before."""
+        for stage in self._stages:
+            piece = "".join(map(stage.push, piece))
+        return piece
+
+    def close(self) -> str:
+        """What was held back; nothing more is fed after it."""
+        piece = ""
+        for stage in self._stages:
+            piece = "".join(map(stage.push, piece)) + stage.end()
+        return piece
+
+
+class _Stage(Protocol):
+    def push(self, char: str) -> str: ...
+
+    def end(self) -> str: ...
+
+
+class _Entities:
+    """&lt; and &#60; are decoded once, before anything is looked for."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, char: str) -> str:
+        if not self._held:
+            if char != "&":
+                return char
+            self._held = char
+            return ""
+        if char == ";":
+            return html.unescape(self.end() + char)
+        if char == "&":
+            return self.end() + self.push(char)
+        self._held += char
+        is_name = char.isascii() and (char.isalnum() or char == "#")
+        return "" if is_name and len(self._held) < _ENTITY_CHARS else self.end()
+
+    def end(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
+
+class _Controls:
+    """No control, direction or invisible character; no terminal's escape sequence."""
+
+    def __init__(self) -> None:
+        self._sequence = ""
+        self._last = ""
+
+    def push(self, char: str) -> str:
+        if self._sequence:
+            self._sequence += char
+            if _is_ended(self._sequence):
+                self._sequence = ""
+            return ""
+        if char in "\x1b\x9b":
+            self._sequence = "\x1b" if char == "\x1b" else "\x1b["
+            return ""
+        if char.isspace():
+            return " "
+        if char in "\u200c\u200d" and _joins(self._last):
+            return char
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp") or _is_selector(char):
+            return ""
+        self._last = char
+        return char
+
+    def end(self) -> str:
+        self._sequence = ""
+        return ""
+
+
+def _is_ended(sequence: str) -> bool:
+    """Whether an escape sequence is complete, or too long to be one."""
+    kind = sequence[1]
+    if kind == "[":
+        return (len(sequence) > 2 and "@" <= sequence[-1] <= "~") or len(sequence) > 64
+    if kind in "]P^_":
+        return sequence[-1] in "\x07\x9c\x1b" or len(sequence) > 500
+    return not " " <= kind <= "/" or len(sequence) > 2
+
+
+def _joins(last: str) -> bool:
+    """Whether a joiner after this letter is spelling, as in Persian and the scripts of India."""
+    return "\u0600" <= last <= "\u0dff"
+
+
+def _is_selector(char: str) -> bool:
+    """Selectors of variants say nothing to a reader, and can carry a text to a machine."""
+    return "\ufe00" <= char <= "\ufe0f" or "\U000e0000" <= char <= "\U000e0fff"
+
+
+_BLOCK = re.compile(
+    r"</?(?:br|p|div|li|ul|ol|tr|td|th|table|hr|h\d|pre|blockquote)\b", re.IGNORECASE
+)
+
+
+class _Tags:
+    """<b>words</b> are words. What never closes stays, and `_Guard` keeps it from being a tag."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, char: str) -> str:
+        if char == "<":
+            before, self._held = self._held, char
+            return before
+        if not self._held:
+            return char
+        self._held += char
+        if len(self._held) == 2 and not _opens_tag(char):
+            return self.end()
+        if char == ">":
+            return " " if _BLOCK.match(self.end()) else ""
+        return "" if len(self._held) < _TAG_CHARS else self.end()
+
+    def end(self) -> str:
+        held, self._held = self._held, ""
+        return held
+
+
+def _opens_tag(char: str) -> bool:
+    return (char.isascii() and char.isalpha()) or char in "/!?"
+
+
+_ADDRESS = re.compile(r"\s*(?:<[^<>]*>|\S*)(?:\s+[\"'(].*)?\s*", re.DOTALL)
+_OPENING, _CLOSING = "[\uff3b\u3010", "]\uff3d\u3011"
+
+
+class _Links:
+    """[words](address), ![words](address) and [words][name] are their words."""
+
+    def __init__(self, nested: int = 0) -> None:
+        self._nested = nested
+        self._clear()
+
+    def _clear(self) -> None:
+        self._lead = ""  # the "!" of an image
+        self._words = ""  # with both brackets
+        self._target = ""  # with its opening bracket
+        self._depth = 0
+
+    def push(self, char: str) -> str:
+        if self._target:
+            return self._in_target(char)
+        if self._words and self._depth == 0:
+            if char in "([":
+                self._target, self._depth = char, 1
+                return ""
+            return self._as_they_stand() + self.push(char)
+        if self._words:
+            return self._in_words(char)
+        if char == "[":
+            self._words, self._depth = char, 1
+            return ""
+        lead, self._lead = self._lead, "!" if char == "!" else ""
+        return lead + (char if char != "!" else "")
+
+    def end(self) -> str:
+        return self._as_they_stand()
+
+    def _in_words(self, char: str) -> str:
+        self._words += char
+        self._depth += (char == "[") - (char == "]")
+        too_much = len(self._words) > _LINK_CHARS or self._depth > _NESTED_LINKS
+        return self._as_they_stand() if too_much and self._depth else ""
+
+    def _in_target(self, char: str) -> str:
+        opening = self._target[0]
+        closing = ")" if opening == "(" else "]"
+        self._target += char
+        self._depth += (char == opening) - (char == closing)
+        if self._depth:
+            return self._as_they_stand() if len(self._target) > _LINK_CHARS else ""
+        target, words = self._target[1:-1], self._words[1:-1]
+        if re.fullmatch(r"[\d\s,;^-]*", words) or (
+            opening == "(" and not _ADDRESS.fullmatch(target)
+        ):
+            return self._as_they_stand()
+        if opening == "[" and (re.fullmatch(r"[\d\s,;^-]*", target) and target.strip()):
+            return self._as_they_stand()
+        self._clear()
+        return self._inside(words)
+
+    def _as_they_stand(self) -> str:
+        """No link: the words with their brackets, what is in them read for itself."""
+        lead, words, target = self._lead, self._words, self._target
+        is_closed = bool(words) and (self._depth == 0 or bool(target))
+        self._clear()
+        if is_closed:
+            words = f"[{self._inside(words[1:-1])}]"
+        if target.startswith("["):
+            inside = _Links(self._nested + 1)
+            target = (
+                "".join(map(inside.push, target)) + inside.end()
+                if self._nested < _NESTED_LINKS
+                else target
+            )
+        return lead + words + target
+
+    def _inside(self, words: str) -> str:
+        if self._nested >= _NESTED_LINKS:
+            return words
+        inside = _Links(self._nested + 1)
+        return "".join(map(inside.push, words)) + inside.end()
+
+
+class _Marks:
+    """[3] is written by the checks alone; it goes with the space before it."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._has_space = False
+        self._is_removed = False
+
+    def push(self, char: str) -> str:
+        if char in _OPENING:
+            before = self._flush()
+            self._held = char
+            return before
+        if self._held:
+            if char in _CLOSING and any(map(str.isdigit, self._held)):
+                self._held, self._is_removed = "", True
+                return ""
+            self._held += char
+            if (char.isdigit() or char in " ,;^-\u2013") and len(self._held) < _MARK_CHARS:
+                return ""
+            return self._flush()
+        return self._spaced(char)
+
+    def end(self) -> str:
+        return self._flush()
+
+    def _flush(self) -> str:
+        held, self._held = self._held, ""
+        # "[1[2]3]" must not become a mark once what it holds is gone.
+        if len(held) > 1 and held[1].isdigit():
+            held = f"{held[0]} {held[1:]}"
+        return "".join(map(self._spaced, held))
+
+    def _spaced(self, char: str) -> str:
+        if char == " ":
+            self._has_space = True
+            return ""
+        is_closed_up = self._is_removed and char in ".,;:!?)"
+        space = " " if self._has_space and not is_closed_up else ""
+        self._has_space = self._is_removed = False
+        return space + char
+
+
+_SCHEME = re.compile(
+    r"[a-z][a-z0-9+.\-]*:[/\\]{2,}|\b(?:mailto|javascript|vbscript|data|file|tel|xmpp|blob):(?=\S)",
+    re.IGNORECASE,
+)
+_HOST = re.compile(
+    r"(?<![\w@.-])(?P<user>[\w.+-]+@)?"
+    r"(?P<host>(?:[\w-]+\.)+[^\W\d_]{2,24})(?P<rest>(?::\d+)?(?P<path>[/\\?#][^\s\"'<>()\[\]]*)?)"
+)
+_WWW = re.compile(r"\b(www)\.(?=\w)", re.IGNORECASE)  # of what is no whole host
+
+
+class _Addresses:
+    """Word by word, addresses as nothing recognises them; a word without end is broken."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def push(self, char: str) -> str:
+        if char == " " or unicodedata.east_asian_width(char) in "WF":
+            return self.end() + char
+        self._held += char
+        return self.end() + " " if len(self._held) >= _WORD_CHARS else ""
+
+    def end(self) -> str:
+        held, self._held = self._held, ""
+        return _as_words(held) if "." in held or ":" in held or "\\" in held else held
+
+
+def _as_words(word: str) -> str:
+    had_scheme = False
+    while (bare := _SCHEME.sub("", word)) != word:
+        word, had_scheme = bare, True
+    word = word.replace("://", " ")
+    if word.startswith("\\\\"):
+        word = word.lstrip("\\")
+
+    def defanged(match: re.Match[str]) -> str:
+        host, path = match["host"], match["path"] or ""
+        labels = host.split(".")
+        is_address = had_scheme or bool(path) or labels[0].lower() == "www"
+        is_address |= len(labels) > 2 and labels[-1].islower() and min(map(len, labels)) > 1
+        if not is_address or (match["user"] and not path and not had_scheme):
+            return match.group()
+        kept = re.split(r"[?#]", match["rest"])[0]
+        return (match["user"] or "") + host.replace(".", "[.]") + kept
+
+    return _WWW.sub(r"\1[.]", _HOST.sub(defanged, word))
+
+
+class _Guard:
+    """Whatever came of the stages before, no two characters stand together that begin markup.
+
+    White space is one space, none at either end.
+    """
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._has_space = False
+
+    def push(self, char: str) -> str:
+        if char == " ":
+            self._has_space = self._last != ""
+            return ""
+        last = self._last
+        is_markup = (last == "<" and _opens_tag(char)) or (last == "]" and char in "([")
+        space = " " if self._has_space or is_markup else ""
+        self._last, self._has_space = char, False
+        return space + char
+
+    def end(self) -> str:
+        return ""
