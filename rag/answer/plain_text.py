@@ -285,9 +285,6 @@ class _Marks:
 
     def _flush(self) -> str:
         held, self._held = self._held, ""
-        # "[1[2]3]" must not become a mark once what it holds is gone.
-        if len(held) > 1 and held[1].isdigit():
-            held = f"{held[0]} {held[1:]}"
         return "".join(map(self._spaced, held))
 
     def _spaced(self, char: str) -> str:
@@ -365,7 +362,9 @@ class _Guard:
             return ""
         last = self._last
         is_markup = (last == "<" and _opens_tag(char)) or (last == "]" and char in "([")
-        space = " " if self._has_space or is_markup else ""
+        # "[1[2]3]" is a mark once what it holds is gone.
+        is_mark = last != "" and last in _OPENING and char.isdigit()
+        space = " " if self._has_space or is_markup or is_mark else ""
         self._last, self._has_space = char, False
         return space + char
 
