@@ -305,7 +305,7 @@ _HOST = re.compile(
     r"(?<![\w@.-])(?P<user>[\w.+-]+@)?"
     r"(?P<host>(?:[\w-]+\.)+[^\W\d_]{2,24})(?P<rest>(?::\d+)?(?P<path>[/\\?#][^\s\"'<>()\[\]]*)?)"
 )
-_WWW = re.compile(r"\b(www)\.(?=\w)", re.IGNORECASE)  # of what is no whole host
+_WWW = re.compile(r"\b(www)\.(?=\w|$)", re.IGNORECASE)  # of what is no whole host
 
 
 class _Addresses:
