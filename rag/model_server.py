@@ -28,6 +28,7 @@ from rag.server_failures import (
     Failures,
     Refused,
     ServerKind,
+    TooLate,
     checked_address,
     checked_key,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "ModelServer",
     "Refused",
     "ServerKind",
+    "TooLate",
     "checked_address",
 ]
 

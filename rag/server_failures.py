@@ -67,6 +67,10 @@ class Refused(ModelFailed):
         self.said = said
 
 
+class TooLate(ModelFailed):
+    """Whoever asked had given it a time, which is over."""
+
+
 @dataclass(frozen=True)
 class Failures:
     """The errors of one server.
@@ -82,7 +86,9 @@ class Failures:
     key: str = field(repr=False)
     timeout_s: float
 
-    def failure(self, status: int, said: object, *, wait_s: float | None = None) -> Exception:
+    def failure(
+        self, status: int, said: object, *, wait_s: float | None = None
+    ) -> Broken | Refused:
         """What to raise of a failure that the server tells of: Refused, or Broken.
 
         Args:
@@ -122,10 +128,9 @@ class Failures:
         """What to raise of an answer that ends before it is complete."""
         return Broken(self.unreachable(why))
 
-    def too_late(self) -> ModelFailed:
-        """Whoever asked had given it a time, which is over."""
+    def too_late(self) -> TooLate:
         kind = self.kind
-        return ModelFailed(
+        return TooLate(
             f"the time for the answer was over before the {kind.name} {self.server_name} had "
             "given it",
             code=f"{kind.prefix}_timeout",

@@ -1,5 +1,6 @@
 """HTTP servers of models for tests, over a real socket: one that follows a script, one of
-embeddings that answers as vLLM does, from functions that make vectors, and one of chat completions.
+embeddings that answers as vLLM does, from functions that make vectors, and one of chat completions,
+which streams, and fails on the way as it is told.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -37,6 +38,19 @@ class Reply:
 
 
 @dataclass
+class Dripping(Reply):
+    """A body that is sent part by part, in chunks, with pauses, and may never be complete.
+
+    Attributes:
+        parts: bytes to send; seconds to wait; a function to call, and to send what it returns.
+        ending: after them; a stall lasts until the client hangs up.
+    """
+
+    parts: Sequence[bytes | float | Callable[[], bytes]] = ()
+    ending: Literal["end", "drop", "stall"] = "end"
+
+
+@dataclass
 class Request:
     method: str
     path: str
@@ -46,11 +60,19 @@ class Request:
 
 @dataclass
 class Served:
-    """A running server: where it is, what it was asked, how many requests it saw at once."""
+    """A running server: where it is, what it was asked, how many requests it saw at once.
+
+    Attributes:
+        at_once: requests under way now.
+        hung_up: set once a client has gone away from a stall.
+    """
 
     url: str
     requests: list[Request] = field(default_factory=list)
+    at_once: int = 0
     most_at_once: int = 0
+    n_connections: int = 0
+    hung_up: threading.Event = field(default_factory=threading.Event)
 
 
 class _Server(ThreadingHTTPServer):
@@ -60,11 +82,13 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *args: Any) -> None:
         self.connections: list[socket.socket] = []
+        self.on_connection: Callable[[], None] = lambda: None
         super().__init__(*args)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
         self.connections.append(connection)
+        self.on_connection()
         return connection, address
 
     def server_close(self) -> None:
@@ -81,7 +105,6 @@ class _Server(ThreadingHTTPServer):
 def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Served]:
     """Runs `answer` for every request, each in a thread of its own; port 0 takes a free one."""
     lock = threading.Lock()
-    at_once = 0
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -97,7 +120,6 @@ def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Se
             pass
 
         def _answer(self) -> None:
-            nonlocal at_once
             size = int(self.headers.get("Content-Length", 0))
             raw = self.rfile.read(size)
             request = Request(
@@ -105,18 +127,21 @@ def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Se
             )
             with lock:
                 served.requests.append(request)
-                at_once += 1
-                served.most_at_once = max(served.most_at_once, at_once)
+                served.at_once += 1
+                served.most_at_once = max(served.most_at_once, served.at_once)
             try:
                 self._send(answer(request))
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client gave up
             finally:
                 with lock:
-                    at_once -= 1
+                    served.at_once -= 1
 
         def _send(self, reply: Reply) -> None:
             time.sleep(reply.after_s)
+            if isinstance(reply, Dripping):
+                self._drip(reply)
+                return
             content = reply.content
             self.send_response(reply.status)
             if reply.is_chunked:
@@ -131,8 +156,34 @@ def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Se
                 self.wfile.write(content[start:][: 1024 if reply.piece_s else None])
                 time.sleep(reply.piece_s)
 
+        def _drip(self, reply: Dripping) -> None:
+            self.send_response(reply.status)
+            for name, value in {"Transfer-Encoding": "chunked", **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            for part in reply.parts:
+                if isinstance(part, int | float):
+                    time.sleep(part)
+                    continue
+                content = part if isinstance(part, bytes) else part()
+                if content:  # an empty chunk is the end
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
+            if reply.ending == "end":
+                self.wfile.write(b"0\r\n\r\n")
+                return
+            self.close_connection = True
+            if reply.ending == "stall":
+                with suppress(OSError):
+                    self.connection.recv(1)  # until the client hangs up, or the server ends
+                served.hung_up.set()
+
     server = _Server(("127.0.0.1", port), Handler)
     served = Served(f"http://127.0.0.1:{server.server_address[1]}")
+
+    def count() -> None:
+        served.n_connections += 1
+
+    server.on_connection = count
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -215,28 +266,102 @@ class EmbeddingServer:
         return self.text(said) if image is None else self.image(image, said)
 
 
+@dataclass
+class Said:
+    """What a chat model says, and what goes wrong while it does; the same streamed and in one.
+
+    Attributes:
+        pieces: of the text, as a stream brings them; in one they are one text.
+        piece_s: between pieces of a stream, and before the whole.
+        finish: why it ends; None where it does not say, as when it breaks off.
+        usage: what is counted; nothing where it is None.
+        extra: of the message, or of the last piece, as in `{"tool_calls": [...]}`.
+        error: told inside the stream after the pieces; in one, it is an answer of 500.
+        ending: after the last piece; only "end" sends the rest.
+    """
+
+    pieces: Sequence[str]
+    piece_s: float = 0.0
+    finish: str | None = "stop"
+    usage: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    ending: Literal["end", "drop", "stall"] = "end"
+
+    @classmethod
+    def text(cls, text: str, *, piece_chars: int = 5, **others: Any) -> Said:
+        """That text in pieces."""
+        starts = range(0, len(text), piece_chars)
+        return cls([text[start : start + piece_chars] for start in starts], **others)
+
+    def streamed(self, *, counts: bool = True) -> Dripping:
+        """As a stream of events; `counts` is whether the caller asked for the usage."""
+        parts: list[bytes | float] = []
+        for number, piece in enumerate(self.pieces):
+            delta = {"role": "assistant"} if not number else {}
+            parts += [chunk(delta={**delta, "content": piece}), self.piece_s]
+        if self.error is not None:
+            parts.append(event({"error": self.error}))
+        elif self.ending == "end":
+            parts.append(chunk(delta=self.extra, finish_reason=self.finish))
+            if counts and self.usage is not None:
+                parts.append(
+                    event({"object": "chat.completion.chunk", "choices": [], "usage": self.usage})
+                )
+            parts.append(event("[DONE]"))
+        headers = {"Content-Type": "text/event-stream; charset=utf-8"}
+        return Dripping(headers=headers, parts=parts, ending=self.ending)
+
+    def whole(self) -> Reply:
+        if self.error is not None:
+            return Reply({"error": self.error}, status=500)
+        message = {"role": "assistant", "content": "".join(self.pieces), **self.extra}
+        choice = {"index": 0, "message": message, "finish_reason": self.finish}
+        body = {"object": "chat.completion", "choices": [choice], "usage": self.usage}
+        if self.ending == "end":
+            return Reply(body, after_s=self.piece_s)
+        return Dripping(parts=[self.piece_s, json.dumps(body).encode()[:30]], ending=self.ending)
+
+
+def event(data: Any) -> bytes:
+    """One server-sent event; anything but text as JSON."""
+    return f"data: {data if isinstance(data, str) else json.dumps(data)}\n\n".encode()
+
+
+def chunk(**choice: Any) -> bytes:
+    """The event of one chunk of a chat completion, as in `chunk(delta={"content": "a"})`."""
+    choice = {"index": 0, "finish_reason": None, **choice}
+    return event({"object": "chat.completion.chunk", "choices": [choice]})
+
+
 class ChatServer:
-    """The answers of OpenAI's `/v1/models` and `/v1/chat/completions`.
+    """The answers of OpenAI's `/v1/models` and `/v1/chat/completions`, streamed where it is asked.
 
     Args:
         reply: what to say to the messages of a request; or a whole Reply, to fail in some way.
         model: the name it serves under.
         key: what a caller must bring.
-        takes: of "response_format" and "logprobs", what it does not refuse with 400.
+        takes: of "response_format", "logprobs", "stream" and "stream_options", what it does not
+            refuse with 400.
         top: log probability by token, told where it is asked for.
+        streams: whether it heeds "stream", or answers in one all the same.
     """
 
     def __init__(
         self,
-        reply: Callable[[list[dict[str, Any]]], str | Reply],
+        reply: Callable[[list[dict[str, Any]]], str | Said | Reply],
         *,
         model: str = "tiny-chat",
         key: str | None = None,
-        takes: frozenset[str] = frozenset({"response_format", "logprobs"}),
+        takes: frozenset[str] = frozenset(
+            {"response_format", "logprobs", "stream", "stream_options"}
+        ),
         top: dict[str, float] | None = None,
+        streams: bool = True,
     ) -> None:
         self.reply, self.model, self.key, self.takes = reply, model, key, takes
         self.top = top or {}
+        self.streams = streams
 
     def __call__(self, request: Request) -> Reply:
         if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
@@ -249,21 +374,30 @@ class ChatServer:
         body = request.body
         if body["model"] != self.model:
             return Reply({"error": {"message": f"no model {body['model']}"}}, status=404)
-        for name in ("response_format", "logprobs"):
+        for name in ("response_format", "logprobs", "stream_options", "stream"):
             if name in body and name not in self.takes:
                 return Reply({"error": {"message": f"unknown parameter {name}"}}, status=400)
         said = self.reply(body["messages"])
         if isinstance(said, Reply):
             return said
-        choice = {
-            "index": 0,
-            "message": {"role": "assistant", "content": said},
-            "finish_reason": "stop",
-        }
-        if body.get("logprobs"):
-            told = [{"token": token, "logprob": value} for token, value in self.top.items()]
-            choice["logprobs"] = {"content": [{"token": said[:1], "top_logprobs": told}]}
-        return Reply({"object": "chat.completion", "model": self.model, "choices": [choice]})
+        if isinstance(said, str):
+            said = Said.text(said)
+        if body.get("stream") and self.streams:
+            counts = bool(body.get("stream_options", {}).get("include_usage"))
+            return self._told(said.streamed(counts=counts), body)
+        return self._told(said.whole(), body)
+
+    def _told(self, reply: Reply, body: dict[str, Any]) -> Reply:
+        """With the log probabilities of the first token, where they are asked for."""
+        if not body.get("logprobs"):
+            return reply
+        told = [{"token": token, "logprob": value} for token, value in self.top.items()]
+        logprobs = {"content": [{"token": "", "top_logprobs": told}]}
+        if isinstance(reply, Dripping):
+            reply.parts = [chunk(delta={"content": ""}, logprobs=logprobs), *reply.parts]
+        elif reply.status == 200:
+            reply.body["choices"][0]["logprobs"] = logprobs
+        return reply
 
 
 def planted(

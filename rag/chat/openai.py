@@ -7,7 +7,6 @@ Source: platform.openai.com, "Create chat completion"; docs.vllm.ai, "OpenAI-Com
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from rag.chat.images import data_url
+from rag.chat.reading import MAX_REPLY_BYTES, ReplyReader
 from rag.deadline import Deadline
-from rag.errors import ConfigError, InputError, ModelFailed
+from rag.errors import ConfigError, InputError
 from rag.model_server import ModelServer, Refused, ServerKind, checked_address
 from rag.ports import ChatMessage, ChatReply
 from rag.settings import ChatSettings
@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 # Servers of models take about so many; OpenAI's take 50 MB in all.
 MAX_IMAGES = 50
 MAX_REQUEST_CHARS = 40_000_000
-MAX_REPLY_BYTES = 4_000_000
 # The most that OpenAI and vLLM tell of.
 _TOP_LOGPROBS = 20
 _PATIENCE_S = 2.0  # for the list of models, which somebody waits for
@@ -44,13 +43,16 @@ _CHAT = ServerKind(
     },
     otherwise="Check chat.model against what the server runs.",
     too_large="Check that chat.url is a chat server, and lower chat.max_tokens.",
+    too_late="Raise answer.deadline_s, or choose a faster chat.model.",
 )
 # Parts of a request that not every server takes, by the words in which they are complained about.
+# What is named more closely comes first: "stream" is a word of many complaints.
 _OPTIONAL = {
-    "response_format": ("response_format", "json_schema", "structured output", "guided"),
-    "logprobs": ("logprobs", "logprob"),
+    "stream_options": re.compile("stream.?options|include_usage"),
+    "response_format": re.compile("response_format|json_schema|structured output|guided"),
+    "logprobs": re.compile("logprob"),
+    "stream": re.compile(r"\bstream(ing|ed)?\b"),
 }
-_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class OpenAiChat:
@@ -103,6 +105,7 @@ class OpenAiChat:
             api_key=key,
             timeout_s=settings.timeout_s,
             retry_s=settings.retry_s,
+            tries=settings.tries,
             requests=settings.requests,
         )
         return cls(server, model=settings.model, max_tokens=settings.max_tokens)
@@ -143,6 +146,7 @@ class OpenAiChat:
             InputError: `too_much_to_say`, more images or bytes than servers take.
             ModelFailed: `chat_unreachable`, `chat_timeout`, `chat_refused`; `chat_bad_reply`, what
                 came is no reply.
+            Cancelled: the deadline was cancelled.
         """
         body: Json = {
             "model": self._model,
@@ -155,13 +159,17 @@ class OpenAiChat:
             optional["response_format"] = {"type": "json_schema", "json_schema": shape}
         if first_token:
             optional["logprobs"] = True
-        limit = self._max_tokens if max_tokens is None else max_tokens
-        if deadline is not None:
-            deadline.require_wanted()
-        reply = self._reply(self._asked(body, optional, limit), limit)
         if on_piece is not None:
-            on_piece(reply.text)
-        return reply
+            optional["stream"] = True
+            optional["stream_options"] = {"include_usage": True}
+        limit = self._max_tokens if max_tokens is None else max_tokens
+        while True:
+            sent = self._sent(body, optional, limit)
+            try:
+                return self._asked(sent, limit, on_piece, deadline)
+            except Refused as error:
+                if not self._can_do_without(error, sent):
+                    raise
 
     def models(self) -> list[str]:
         """Names of the models the server says it has; empty where it keeps no list.
@@ -180,17 +188,32 @@ class OpenAiChat:
         return [name for name in names if isinstance(name, str)]
 
     # --- asking ---------------------------------------------------------------------------------
-    def _asked(self, body: Json, optional: Json, limit: int) -> Json:
-        while True:
-            sent = body | {self._length_name: limit}
-            sent |= {name: value for name, value in optional.items() if name not in self._not_taken}
-            if "logprobs" in sent:
-                sent["top_logprobs"] = _TOP_LOGPROBS
-            try:
-                return self._server.post("/chat/completions", sent)
-            except Refused as error:
-                if not self._can_do_without(error, sent):
-                    raise
+    def _sent(self, body: Json, optional: Json, limit: int) -> Json:
+        """The request, without what the server has said that it does not take."""
+        sent = body | {self._length_name: limit}
+        sent |= {name: value for name, value in optional.items() if name not in self._not_taken}
+        if "logprobs" in sent:
+            sent["top_logprobs"] = _TOP_LOGPROBS
+        if "stream" not in sent:
+            sent.pop("stream_options", None)
+        return sent
+
+    def _asked(
+        self,
+        sent: Json,
+        limit: int,
+        on_piece: Callable[[str], None] | None,
+        deadline: Deadline | None,
+    ) -> ChatReply:
+        def reader() -> ReplyReader:
+            return ReplyReader(self._server, model=self._model, max_tokens=limit, on_piece=on_piece)
+
+        path = "/chat/completions"
+        if "stream" not in sent:
+            return reader().whole(self._server.post(path, sent, deadline=deadline))
+        return self._server.post_stream(
+            path, sent, lambda arriving: reader().receive(arriving), deadline=deadline
+        )
 
     def _can_do_without(self, error: Refused, sent: Json) -> bool:
         """Whether what the server complains of is something that can be left out or renamed."""
@@ -201,44 +224,11 @@ class OpenAiChat:
             self._length_name = "max_completion_tokens"
             return True
         for name, words in _OPTIONAL.items():
-            if name in sent and any(word in said for word in words):
+            if name in sent and words.search(said):
                 _log.info("the chat server %s takes no %s", self._server.name, name)
                 self._not_taken.add(name)
                 return True
         return False
-
-    # --- what came ------------------------------------------------------------------------------
-    def _reply(self, answer: Json, limit: int) -> ChatReply:
-        choices = answer.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if not isinstance(choice, dict) or not isinstance(message, dict):
-            raise self._bad("with no reply in it")
-        refusal = message.get("refusal")
-        if isinstance(refusal, str) and refusal:
-            raise ModelFailed(
-                f"the chat model {self._model} declines to reply",
-                code="chat_refused",
-                next_step="Ask in other words, or set another chat.model.",
-            )
-        content = message.get("content")
-        if not content and choice.get("finish_reason") == "length":
-            raise self._bad(
-                f"without a word within {limit} tokens",
-                "Raise chat.max_tokens: a model that thinks before it speaks needs more.",
-            )
-        if not isinstance(content, str):
-            raise self._bad("with a reply that is no text")
-        # Half a surrogate pair cannot be written to any file later.
-        text = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return ChatReply(_THOUGHTS.sub("", text), _first_token(choice.get("logprobs")))
-
-    def _bad(self, how: str, next_step: str = "") -> ModelFailed:
-        return ModelFailed(
-            f"the chat server {self._server.name} answers {how}",
-            code="chat_bad_reply",
-            next_step=next_step or "Check that chat.url is a server of chat completions.",
-        )
 
 
 def _spoken(messages: Sequence[ChatMessage]) -> list[Json]:
@@ -277,20 +267,3 @@ def _too_much(what: str) -> InputError:
         code="too_much_to_say",
         next_step="Show it fewer pages at a time.",
     )
-
-
-def _first_token(logprobs: object) -> dict[str, float]:
-    """Log probability by token, of those told for the first place; the likeliest of equal texts."""
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    first = content[0] if isinstance(content, list) and content else None
-    told = first.get("top_logprobs") if isinstance(first, dict) else None
-    found: dict[str, float] = {}
-    for each in told if isinstance(told, list) else []:
-        if not isinstance(each, dict):
-            continue
-        token, value = each.get("token"), each.get("logprob")
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        if isinstance(token, str) and math.isfinite(value):
-            found[token] = max(float(value), found.get(token, -math.inf))
-    return found

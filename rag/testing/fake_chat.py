@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from rag.deadline import Deadline
-from rag.errors import RagError
+from rag.errors import ModelFailed, RagError
 from rag.ports import ChatMessage, ChatReply
 from rag.types import Json
 
-Said = str | ChatReply | RagError
+
+@dataclass(frozen=True)
+class BreaksOff:
+    """A reply of which so much is heard before it fails."""
+
+    text: str
+    error: RagError
+
+
+Said = str | ChatReply | BreaksOff | RagError
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,15 @@ class Asked:
 class FakeChat:
     """Says its replies in turn, the last one from then on, or what a function makes of a call.
 
-    An error among the replies is raised.
+    An error among the replies is raised. Whoever listens hears pieces of `piece_chars`, each after
+    `piece_s`; a deadline ends the reply between two of them.
     """
 
     replies: Sequence[Said] | Callable[[Asked], Said]
     model_id: str = "fake-chat"
     reads_images: bool = True
-    piece_chars: int = 7  # of each piece, where pieces are listened to
+    piece_chars: int = 7
+    piece_s: float = 0.0
     asked: list[Asked] = field(default_factory=list)
     is_closed: bool = False
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -55,8 +66,8 @@ class FakeChat:
         on_piece: Callable[[str], None] | None = None,
         deadline: Deadline | None = None,
     ) -> ChatReply:
-        if deadline is not None:
-            deadline.require_wanted()
+        deadline = deadline or Deadline()
+        self._pause(0, deadline)
         call = Asked(tuple(messages), max_tokens, json_schema, first_token)
         with self._lock:
             self.asked.append(call)
@@ -67,11 +78,25 @@ class FakeChat:
             said = self.replies[min(number, len(self.replies) - 1)]
         if isinstance(said, RagError):
             raise said
-        reply = said if isinstance(said, ChatReply) else ChatReply(said)
+        if isinstance(said, str):
+            said = ChatReply(said)
         if on_piece is not None:
-            for start in range(0, len(reply.text), self.piece_chars):
-                on_piece(reply.text[start : start + self.piece_chars])
-        return reply
+            for start in range(0, len(said.text), self.piece_chars):
+                self._pause(self.piece_s, deadline)
+                on_piece(said.text[start : start + self.piece_chars])
+        if isinstance(said, BreaksOff):
+            raise said.error
+        self._pause(0, deadline)
+        return said
+
+    def _pause(self, seconds: float, deadline: Deadline) -> None:
+        deadline.wait(seconds)
+        if deadline.is_over:
+            raise ModelFailed(
+                f"the time for the answer was over before {self.model_id} had given it",
+                code="chat_timeout",
+                next_step="Raise answer.deadline_s.",
+            )
 
     def close(self) -> None:
         self.is_closed = True
