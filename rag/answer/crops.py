@@ -22,7 +22,8 @@ _LEAST_FIGURES = 24  # of a table that counts as dense
 _ROW_FIGURES = 2
 _LOOSE_ROWS = 2  # without figures, between rows of one table
 _HEAD_ROWS = 3  # above the first row of figures, shown with it
-_MARGIN_PT = 4.0
+_FAR_APART = 2.5  # of a row's height: what is further from a table is none of it
+_MARGIN_PT = 2.0
 _MAX_CROPS = 2  # of a page
 _MAX_CROP_PX = 2_200_000
 _MAX_RENDER_PX = 16_000_000  # of the page that a crop is cut from
@@ -98,19 +99,27 @@ def cut(page: RenderedPage, table: DenseTable, *, px_per_pt: float) -> PageCrop:
     return PageCrop(box, page.image.crop((left, top, left + width, top + height)))
 
 
-def _runs(rows: list[PageRow]) -> list[list[PageRow]]:
-    """Rows that make a table: those with figures, few others between them, heads above."""
+def _runs(rows: Sequence[PageRow]) -> list[list[PageRow]]:
+    """Rows that make a table: those with figures, few others close between them, heads above."""
     runs: list[list[PageRow]] = []
-    last_figures = -1
+    last = -1  # row with figures
     for place, row in enumerate(rows):
         if len(row.figures) < _ROW_FIGURES:
             continue
-        if runs and place - last_figures <= _LOOSE_ROWS + 1:
-            runs[-1] += rows[last_figures + 1 : place + 1]
+        start = place
+        while start > last + 1 and _are_close(rows[start - 1], rows[start]):
+            start -= 1
+        is_next = runs and start == last + 1 and _are_close(rows[last], rows[start])
+        if is_next and place - last <= _LOOSE_ROWS + 1:
+            runs[-1] += rows[start : place + 1]
         else:
-            runs.append(rows[max(last_figures + 1, place - _HEAD_ROWS) : place + 1])
-        last_figures = place
+            runs.append(list(rows[max(start, place - _HEAD_ROWS) : place + 1]))
+        last = place
     return runs
+
+
+def _are_close(above: PageRow, below: PageRow) -> bool:
+    return below.box.y0 - above.box.y1 <= _FAR_APART * max(above.box.height, below.box.height)
 
 
 def _n_figures(run: Sequence[PageRow]) -> int:

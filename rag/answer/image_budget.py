@@ -37,7 +37,8 @@ class WantedImage:
 
 def wanted_page(width_pt: float, height_pt: float, *, min_image_px: int) -> WantedImage:
     """A whole page; one that is small on paper is shown small."""
-    scale = PAGE_DPI / 72.0
+    # A hair less, as renderers take it: 792 pt at 150 dpi would be 1651 px in floats.
+    scale = PAGE_DPI / 72.0 * (1.0 - 1e-9)
     px = min(PAGE_PX, math.ceil(width_pt * scale) * math.ceil(height_pt * scale))
     return WantedImage(px, min(px, min_image_px))
 
