@@ -11,6 +11,7 @@ from rag.answer.tables.lines import Piece, VisualLine
 
 _FAR = 3.6  # heights between lines of one table
 _HEAD_FAR = 3.0  # heights between a head and what is under it
+_TITLE_FAR = 6.0  # heights between a title and what is under it, once
 _MOST_HEADS = 9  # lines
 _SAME_EDGE = 1.0  # heights
 _LABEL_WORDS = 12
@@ -217,10 +218,13 @@ class _Scan:
     def _above(self, first: int, used: int) -> list[int]:
         found: list[int] = []
         below = self.lines[first]
+        has_jumped = False
         for number in range(first - 1, max(used, first - 1 - _MOST_HEADS), -1):
             line = self.lines[number]
-            if below.box.y0 - line.box.y1 > _HEAD_FAR * max(line.height, below.height):
+            gap = (below.box.y0 - line.box.y1) / max(line.height, below.height)
+            if gap > _HEAD_FAR and (has_jumped or gap > _TITLE_FAR or is_prose(line)):
                 break
+            has_jumped |= gap > _HEAD_FAR
             found.append(number)
             if is_prose(line):
                 # The sentence that leads to a table may have begun a line before.

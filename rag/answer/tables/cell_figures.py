@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from rag.answer.figures import Figure
 
@@ -25,18 +26,22 @@ _ONLY_DASHES = re.compile(rf"{_SIGN}?\(?(?:[{_DASHES}]{{1,3}})\)?%?")
 _OPENING = re.compile(rf"\(?[{_DASHES}]?{_SIGN}\(?|[(\[]")
 _CLOSING = re.compile(r"%?[)\]]%?|%|percent|pts?\.?|bps|x")
 _SCALES = {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "tn": 1e12}
+_REMEMBERED = 1 << 14  # words: a page has few that differ
 _YEAR = re.compile(r"(?:19|20)\d\d\*?")
 
 
+@lru_cache(_REMEMBERED)
 def is_figure(word: str) -> bool:
     """Whether a word is a figure or a dash by itself, marks around it included."""
     return _WHOLE.fullmatch(word) is not None or is_dash(word)
 
 
+@lru_cache(_REMEMBERED)
 def is_number(word: str) -> bool:
     return _WHOLE.fullmatch(word) is not None
 
 
+@lru_cache(_REMEMBERED)
 def is_dash(word: str) -> bool:
     return _ONLY_DASHES.fullmatch(word) is not None
 
@@ -46,11 +51,13 @@ def is_year(word: str) -> bool:
     return _YEAR.fullmatch(word) is not None
 
 
+@lru_cache(_REMEMBERED)
 def opens(word: str) -> bool:
     """A mark that belongs to the figure after it: `$`, `(`, `Rs.`."""
     return _OPENING.fullmatch(word) is not None
 
 
+@lru_cache(_REMEMBERED)
 def closes(word: str) -> bool:
     """A mark that belongs to the figure before it: `)`, `%`, `)%`."""
     return _CLOSING.fullmatch(word) is not None

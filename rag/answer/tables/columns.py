@@ -143,6 +143,10 @@ def give_heads(bands: Sequence[Band], lines: Sequence[VisualLine], height: float
                 reach[column] = (min(x0, piece.core.x0), max(x1, piece.core.x1))
 
 
+def is_period_head(piece: Piece) -> bool:
+    return _IS_PERIOD.search(piece.text) is not None
+
+
 def parts_over(piece: Piece, reach: Sequence[tuple[float, float]]) -> list[Piece]:
     """A piece as heads of several columns, where wider spaces lie between those columns."""
     if not piece.parts:
@@ -171,7 +175,7 @@ def _columns_under(
         if min(x1, core.x1) - max(x0, core.x0) > 0.15 * min(x1 - x0, core.width)
     ]
     have_heads = n > 1 and all(band.heads for band in bands)
-    is_period = _IS_PERIOD.search(piece.text) is not None
+    is_period = is_period_head(piece)
     if have_heads and len(over) == 1 and (is_period or len(touched) > 1):
         middle = (reach[0][0] + reach[-1][1]) / 2
         pitch = (reach[-1][1] - reach[0][0]) / n

@@ -115,9 +115,18 @@ def spans_of(words: Iterable[int]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def visual_lines(text: PageText, words: Iterable[int] | None = None) -> list[VisualLine]:
-    """The lines of a page, or of some of its words, from the top, whatever their order."""
-    boxes = as_boxes(text.boxes)
+def visual_lines(
+    text: PageText, words: Iterable[int] | None = None, boxes: Sequence[Box] | None = None
+) -> list[VisualLine]:
+    """The lines of a page, or of some of its words, from the top, whatever their order.
+
+    Args:
+        text: the page.
+        words: those to be read; None for all.
+        boxes: of all the page's words, for who reads it several times.
+    """
+    if boxes is None:
+        boxes = as_boxes(text.boxes)
     chosen = range(len(boxes)) if words is None else words
     return [_line(text, boxes, row) for row in _rows_of_words(boxes, chosen)]
 

@@ -69,6 +69,7 @@ _DAY_FIRST = re.compile(
     _FLAGS,
 )
 _ISO = re.compile(rf"\b(?P<year>{_YEAR4})-(?P<month>\d\d)-(?P<day>\d\d)\b")
+_DOTTED = re.compile(r"\b(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>(?:19|20)\d\d)\b")
 _NUMERIC = re.compile(r"\b(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>(?:19|20)?\d\d)\b")
 _DAY_OF_YEAR = re.compile(rf"\b{_MONTH}\s*(?P<day>\d{{1,2}})\b(?!\s*,?\s*{_YEAR4})", _FLAGS)
 _MONTH_YEAR = re.compile(
@@ -225,7 +226,7 @@ def _length_score(asked: Period, column: Period) -> float:
 
 
 def _day(text: str) -> date | None:
-    for pattern in (_DATE, _DAY_FIRST, _ISO, _NUMERIC):
+    for pattern in (_DATE, _DAY_FIRST, _ISO, _DOTTED, _NUMERIC):
         found = pattern.search(text)
         if found is None:
             continue

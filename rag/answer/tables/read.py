@@ -6,19 +6,29 @@ says it all. Every cell is a span of the page's words.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
 
 from rag.answer.tables.blocks import Block, blocks_of, is_prose, usual_height, with_tails_cut
-from rag.answer.tables.columns import Band, figure_bands, give_heads, text_bands
-from rag.answer.tables.lines import Piece, VisualLine, spans_of, visual_lines
+from rag.answer.tables.columns import (
+    Band,
+    figure_bands,
+    give_heads,
+    is_period_head,
+    text_bands,
+)
+from rag.answer.tables.key_values import key_values
+from rag.answer.tables.lines import Piece, VisualLine, spans_of
 from rag.answer.tables.periods import period_in
 from rag.answer.tables.rows import RowReader
 from rag.answer.tables.scale import Scale, scale_in
 from rag.answer.tables.table import Column, Row, Table
+from rag.answer.tables.zones import zones_of
 from rag.page_text import PageText
 
-_BRACKETS = re.compile(r"\(.*\)")
+_SCALE_WORDS = 14
+_HEAD_WORDS = 10
 _TITLE_LINES = 4
 _TITLE_WORDS = 40
 
@@ -27,16 +37,57 @@ def read_tables(text: PageText) -> list[Table]:
     """All tables of a page that have figures, from the top; none for a page of prose."""
     if not text.words:
         return []
-    lines = with_tails_cut(visual_lines(text))
-    blocks = blocks_of(lines)
-    of_tables = {number for block in blocks for number in (*block.body, *block.above)}
-    page_scale = _page_scale(text, [line for n, line in enumerate(lines) if n not in of_tables])
+    zones = [with_tails_cut(lines) for lines in zones_of(text)]
+    blocks = [blocks_of(lines) for lines in zones]
+    starts = [
+        lines[number].box.y0
+        for lines, of_zone in zip(zones, blocks, strict=True)
+        for block in of_zone
+        for number in (block.above or block.body)[:1]
+    ]
+    top = min(starts, default=0.0)
+    page_scale = _page_scale(text, [line for lines in zones for line in lines if line.box.y1 < top])
     tables: list[Table] = []
-    for block in blocks:
-        table = _table(text, lines, block, page_scale)
-        if table is not None:
-            tables.append(table)
+    above: VisualLine | None = None  # of the part of the page before, its last line
+    for lines, of_zone in zip(zones, blocks, strict=True):
+        taken: set[int] = set()
+        for block in of_zone:
+            table = _table(text, lines, block, page_scale)
+            if table is not None:
+                table = _with_title(table, lines, block, above)
+                tables.append(_with_scale(table, tables))
+                taken |= {*block.body, *block.above}
+        tables += key_values(text, [line for n, line in enumerate(lines) if n not in taken])
+        if lines and (above is None or lines[0].box.y0 >= above.box.y1):
+            above = lines[-1]
     return tables
+
+
+def _with_scale(table: Table, before: Sequence[Table]) -> Table:
+    """A table that says no scale has that of the last one with the same heads, as a part of it."""
+    heads = [column.head for column in table.columns]
+    if table.scale_span is not None or not any(heads):
+        return table
+    for other in reversed(before):
+        if other.scale_span is not None and [column.head for column in other.columns] == heads:
+            return replace(
+                table,
+                scale=other.scale,
+                currency=table.currency or other.currency,
+                scale_span=other.scale_span,
+            )
+    return table
+
+
+def _with_title(
+    table: Table, lines: Sequence[VisualLine], block: Block, above: VisualLine | None
+) -> Table:
+    """The line above two tables that stand side by side is the title of both."""
+    first = lines[block.above[0] if block.above else block.body[0]]
+    is_near = above is not None and 0 <= first.box.y0 - above.box.y1 <= 4 * first.height
+    if table.title or above is None or not is_near:
+        return table
+    return replace(table, title=above.text, title_spans=spans_of(above.words))
 
 
 def _table(
@@ -50,7 +101,7 @@ def _table(
     if not bands:
         return None
     zone = min(band.left for band in bands)
-    heads, labels, stubs, titles = _above(lines, block, zone, height)
+    heads, labels, stubs, titles = _above(text, lines, block, zone, height)
     if len(block.data) < 2 and not heads:
         return None
     give_heads(bands, [lines[number] for number in heads], height)
@@ -71,7 +122,8 @@ def _table(
     columns = tuple(
         _column(text, band, rows, place, f"{stub_text} {title}") for place, band in enumerate(bands)
     )
-    own = [*stub, *title_words] if heads else [w for n in block.above for w in lines[n].words]
+    beside = [number for number in block.above if number not in heads]
+    own = [*stub, *(word for number in beside for word in lines[number].words)]
     scale = _scale_in_words(text, own) or page_scale
     return Table(
         rows,
@@ -91,6 +143,9 @@ def _bands(lines: Sequence[VisualLine], block: Block, height: float) -> list[Ban
     """The columns of a table, the labels' own left out, from left to right."""
     cells: list[tuple[int, Piece]] = []
     texts: list[tuple[int, Piece]] = []
+    lefts = [lines[number].texts[0] for number in block.data if lines[number].texts]
+    label_end = median(piece.box.x1 for piece in lefts) if lefts else 0.0
+    label_start = min((piece.box.x0 for piece in lefts), default=0.0)
     for number in block.data:
         label: Piece | None = next(
             (piece for piece in lines[number].pieces if not piece.is_figure), None
@@ -103,6 +158,9 @@ def _bands(lines: Sequence[VisualLine], block: Block, height: float) -> list[Ban
             and not all(f.is_year for f in figures)
         ):
             label = figures[0]
+        elif label is None and len(figures) > 1 and label_start - height <= figures[0].core.x0:
+            # A number in the place of the labels is one.
+            label = figures[0] if figures[0].core.x1 < label_end else None
         for piece in lines[number].pieces:
             if piece is label:
                 continue
@@ -127,8 +185,12 @@ def _bands(lines: Sequence[VisualLine], block: Block, height: float) -> list[Ban
     )
 
 
+def _says_scale(text: PageText, line: VisualLine) -> bool:
+    return line.n_words <= _SCALE_WORDS and _scale_in_words(text, line.words) is not None
+
+
 def _above(
-    lines: Sequence[VisualLine], block: Block, zone: float, height: float
+    text: PageText, lines: Sequence[VisualLine], block: Block, zone: float, height: float
 ) -> tuple[list[int], list[int], list[int], list[int]]:
     """Lines over a table: heads of its columns, labels under those, words beside them, titles."""
     left = min(lines[number].box.x0 for number in block.data)
@@ -143,17 +205,20 @@ def _above(
         if titles or is_prose(line):
             titles.append(number)
             continue
-        if not heads and line.box.x1 <= zone and _BRACKETS.fullmatch(line.text):
-            stubs.append(number)
-            continue
         is_head = any(piece.core.x1 > zone - height for piece in line.pieces)
-        if is_head and len(line.pieces) == 1:
+        if len(line.pieces) == 1:
             piece = line.pieces[0]
             zone_middle = (zone + right) / 2
             is_title = (
                 abs(piece.middle - middle) < 1.5 * height < abs(zone_middle - middle) - height
             )
-            is_head = piece.middle > zone and not is_title
+            is_head = is_head and piece.middle > zone and not is_title
+            begins_left = piece.box.x0 < zone - 2 * height and not is_period_head(piece)
+            if is_head and (piece.n_words > _HEAD_WORDS or begins_left):
+                is_head = False
+            if _says_scale(text, line) and (is_head or (not heads and line.box.x1 <= zone)):
+                stubs.append(number)
+                continue
         if is_head:
             heads.append(number)
         elif heads:
@@ -201,7 +266,7 @@ def _scale_in_words(text: PageText, words: Sequence[int]) -> Scale | None:
 def _page_scale(text: PageText, lines: Sequence[VisualLine]) -> Scale | None:
     """What the page says of all its figures: in a short line, or in brackets."""
     for line in lines:
-        if not is_prose(line) or "(" in line.text:
+        if not line.figures and (not is_prose(line) or "(" in line.text):
             scale = _scale_in_words(text, line.words)
             if scale is not None:
                 return scale

@@ -10,6 +10,7 @@ from rag.answer.tables.blocks import ends_open, is_continuation
 from rag.answer.tables.cell_figures import cell_figure
 from rag.answer.tables.columns import Band
 from rag.answer.tables.lines import Piece, VisualLine, spans_of
+from rag.answer.tables.scale import scale_in
 from rag.answer.tables.table import Cell, Row, TextCell
 from rag.page_text import PageText
 
@@ -68,9 +69,14 @@ class RowReader:
                 draft.cells,
                 draft.section,
                 draft.texts,
+                self._scale(draft.label),
             )
             for draft in self.drafts
         )
+
+    def _scale(self, label: tuple[int, ...]) -> float | None:
+        found = [scale_in(self.text, span) for span in spans_of(label)]
+        return next((scale.factor for scale in found if scale is not None), None)
 
     def _has_cells(self, line: VisualLine) -> bool:
         return any(piece in band.pieces.values() for band in self.bands for piece in line.pieces)

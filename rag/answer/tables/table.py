@@ -87,6 +87,7 @@ class Row:
         label: words in reading order.
         section: heads above that the row stands under, outermost first.
         texts: cells of words.
+        scale: where its label says one of its own, as in "Net sales (millions)".
     """
 
     label: str
@@ -94,6 +95,7 @@ class Row:
     cells: tuple[Cell, ...]
     section: tuple[str, ...] = ()
     texts: tuple[TextCell, ...] = ()
+    scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def is_per_share(row: Row) -> bool:
 
 
 def scale_of(table: Table, row: Row, cell: Cell) -> float:
-    """What this figure is to be multiplied by: its own scale, its column's or its table's.
+    """What this figure is to be multiplied by: its own scale, its row's, column's or table's.
 
     1 for a percentage and for an amount per share, whether or not the table says "except".
     """
@@ -141,6 +143,8 @@ def scale_of(table: Table, row: Row, cell: Cell) -> float:
         return 1.0
     if cell.figure.scale != 1.0:
         return cell.figure.scale
+    if row.scale is not None:
+        return row.scale
     if is_per_share(row) and cell.figure.decimals:
         return 1.0
     return column.scale if column is not None and column.scale is not None else table.scale
