@@ -240,6 +240,7 @@ def _dated(
 
 
 # --- numbers --------------------------------------------------------------------------------------
+_MOST_DIGITS = 40  # more are no amount, and a float would end in infinity
 _RUN = re.compile(r"\d(?:[\d.,']*\d)?[\u00bc-\u00be]?|[\u00bc-\u00be]")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(\.\d+)?")
 _INDIAN = re.compile(r"\d{1,2}(?:,\d\d)+,\d{3}(\.\d+)?")
@@ -277,7 +278,7 @@ def _number_at(text: str, digits: re.Match[str], last: int) -> _Found:
     parsed = _value_of(digits.group())
     if parsed is None:
         # "2021,2022" are two; "4.1.2" is the number of a section.
-        first = re.match(r"\d+", digits.group())
+        first = re.match(rf"\d{{1,{_MOST_DIGITS}}}(?!\d)", digits.group())
         if first is None or "." in digits.group():
             return _Found(end)
         end = start + first.end()
@@ -367,9 +368,6 @@ def _value_of(run: str) -> tuple[float, int] | None:
                 return None
             return float(bare) + part, max(0, len(tail) - 1)
     return None
-
-
-_MOST_DIGITS = 40  # more are no amount, and a float would end in infinity
 
 
 def _is_name(text: str, start: int, end: int, currency: str | None) -> bool:
