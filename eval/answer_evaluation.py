@@ -184,6 +184,8 @@ def evaluate_answers(
                 "type": each.type,
                 "scope": each.scope,
                 "kind": each.kind,
+                "said": each.said,
+                "gold": each.gold,
                 "outcome": each.outcome(plan.threshold),
                 "score": each.score,
                 "cites_gold": each.cites_gold,

@@ -113,6 +113,7 @@ def _decide(score: float, threshold: float) -> float:
 def _figures(answers: Sequence[Judged], unanswerable: Sequence[float], threshold: float) -> Json:
     return {
         **outcome_figures(answers, threshold),
+        "refused": sum(not each.is_answered(threshold) for each in answers),
         "page_precision": cited_pages(answers, threshold)["precision"],
         "unanswerable": len(unanswerable),
         "unanswerable_abstained": sum(_decide(score, threshold) < 0 for score in unanswerable),

@@ -32,6 +32,7 @@ class Judged:
 
     Attributes:
         scope: the question's own.
+        said: the short answer, which `gold` is held against.
         kind: of a gold answer that counts as right or wrong; None for others.
         score: the answer's confidence; -1 where there is none at any threshold.
         error: code of why the question failed; empty where it did not.
@@ -45,6 +46,8 @@ class Judged:
     id: str
     type: str
     scope: str
+    said: str
+    gold: str
     kind: Kind | None
     score: float
     error: str
@@ -91,7 +94,7 @@ COMPARED = ("right_cited", "right", "wrong", "abstained", "EM", "F1", "ANLS")
 
 def judge(query: Query, row: Mapping[str, Any], gold: Sequence[PageKey]) -> Judged:
     """An answer in the shape of `octavo ask --json`, asked for without a threshold."""
-    short = said_of(row)
+    said = said_of(row)
     cited = {
         PageKey(citation["source"], citation["page_number"])
         for citation in row.get("citations") or ()
@@ -102,17 +105,19 @@ def judge(query: Query, row: Mapping[str, Any], gold: Sequence[PageKey]) -> Judg
         id=query.id,
         type=query.type,
         scope=query.scope,
+        said=said,
+        gold=query.answer,
         kind=countable(query.answer),
         score=score_of(row),
         error=(row.get("error") or {}).get("code", ""),
-        is_right=matches(short, query.answer, question=query.text),
+        is_right=matches(said, query.answer, question=query.text),
         cites_gold=bool(hit),
         n_cited=len(cited),
         n_cited_gold=len(hit),
         recall=float(bool(hit)) if query.gold_mode == "any" else len(hit) / max(1, len(gold)),
-        exact=exact_match(short, query.answer),
-        f1=token_f1(short, query.answer),
-        anls=anls(short, query.answer),
+        exact=exact_match(said, query.answer),
+        f1=token_f1(said, query.answer),
+        anls=anls(said, query.answer),
         support=support and (support["citation_precision"], support["citation_recall"]),
         stage_ms=row.get("timings_ms") or {},
     )

@@ -18,8 +18,8 @@ _HEADS = ("n", "answered", "counted", "right, cited", "right", "wrong", "abstain
 def answers_report(figures: Json) -> str:
     """What `answer_measures.json` holds, for a terminal."""
     rows = [["", *_HEADS, "share"], _row("all", figures["all"])]
-    for group in ("by_kind", "by_scope", "by_type"):
-        rows += [_row(name, found) for name, found in figures[group].items()]
+    for group, label in (("by_kind", "kind "), ("by_scope", "scope "), ("by_type", "")):
+        rows += [_row(label + name, found) for name, found in figures[group].items()]
     given = "the gold pages given" if figures["pages"] == "gold" else f"scope {figures['scope']}"
     cpu = figures["machine"]
     lines = [
@@ -138,8 +138,9 @@ def abstention_report(abstention: Json, threshold: float) -> str:
 def answer_folds_report(folds: Json) -> str:
     """By fold: the threshold chosen on the others, and what it gives here beside the one set."""
     has_none = folds["as_it_is"]["unanswerable"] > 0
-    heads = ["fold", "counted", "as it is", "held out", "pages", "pages, held out"]
-    rows = [[*heads, *(["abstained", "held out"] if has_none else []), "threshold"]]
+    heads = ["fold", "counted", "right, cited", "held out", "pages", "held out"]
+    heads += ["refused", "held out", *(["abstained", "held out"] if has_none else [])]
+    rows = [[*heads, "threshold"]]
     rows += [
         [str(fold["fold"]), *_fold_cells(fold, has_none), f"{fold['threshold']:.3f}"]
         for fold in folds["folds"]
@@ -169,6 +170,7 @@ def _fold_cells(fold: Json, has_none: bool) -> list[str]:
     cells = [str(counted)]
     cells += [_share(side["right_cited"] / counted if counted else None) for side in sides]
     cells += [_share(side["page_precision"]["value"]) for side in sides]
+    cells += [f"{side['refused']}/{side['n']}" for side in sides]
     if has_none:
         n = sides[0]["unanswerable"]
         cells += [f"{side['unanswerable_abstained']}/{n}" for side in sides]
