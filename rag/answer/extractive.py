@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag.answer.citations import cite
+from rag.answer.asked_figures.propose import figure_proposal
+from rag.answer.check import Checker
 from rag.answer.confidence import confidence_of
+from rag.answer.draft import Draft, DraftClaim, Proposal, Source
 from rag.answer.passages import PassageKind, Span, column_heads
 from rag.answer.question import Question
 from rag.answer.ranking import RankedPassage, rank_passages
-from rag.ports import AnswerRequest, Evidence
+from rag.answer.short_answer import short_proposal
+from rag.ports import AnswerRequest, Delta, Evidence
 from rag.settings import AnswerSettings
-from rag.types import Answer, Citation
+from rag.types import Answer
 
 _PASSAGES = 3
 _CLOSE = 0.12  # of score: passages this near to the best are shown as well
@@ -19,10 +22,11 @@ _SAME_WORDS = 0.7  # of the shorter one: a passage that repeats another tells no
 
 
 class ExtractiveAnswers:
-    """AnswerModel that quotes the one to three passages that speak most to the question.
+    """AnswerModel that says what the pages say: a figure of their tables or one that follows from
+    them, a short answer in its sentence, or the passages that speak most to the question.
 
-    Every citation is held against its page; where the confidence is below
-    `settings.min_confidence` the answer is an abstention.
+    All of it goes through the checks; where the confidence is below `settings.min_confidence` the
+    answer is an abstention that names the nearest page.
     """
 
     model_id = "extractive"
@@ -34,34 +38,48 @@ class ExtractiveAnswers:
     def answer(self, request: AnswerRequest) -> Answer:
         asked, evidence = Question(request.question), request.evidence
         ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
-        confidence = confidence_of(asked, evidence)
-        unsupported: tuple[str, ...] = ()
-        if ranked and confidence >= self._settings.min_confidence:
-            citations, unsupported = _citations(evidence, _chosen(ranked, evidence))
-            if citations:
-                return Answer(
-                    text=" ".join(map(_sentence, citations)),
-                    abstained=False,
-                    model_id=self.model_id,
-                    citations=citations,
-                    unsupported=unsupported,
-                    confidence=confidence,
-                )
-        return abstention(
-            evidence,
-            ranked,
-            confidence=confidence,
-            model_id=self.model_id,
-            unsupported=unsupported,
-        )
+        proposal = figure_proposal(asked, evidence)
+        if proposal is None or proposal.confidence < self._settings.min_confidence:
+            proposal = self._read(asked, ranked, evidence)
+        request.deadline.require_wanted()
+        if proposal.confidence >= self._settings.min_confidence:
+            answer = _checked(request, proposal)
+            if not answer.abstained:
+                return answer
+            return _abstention(evidence, ranked, proposal.confidence, answer.unsupported)
+        return _abstention(evidence, ranked, proposal.confidence)
+
+    def _read(
+        self, asked: Question, ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]
+    ) -> Proposal:
+        """What is read in the words of the pages, as sure as the pages speak of what is asked."""
+        found = short_proposal(asked, ranked, evidence)
+        if found is not None:
+            return found
+        draft = _quoted(_chosen(ranked, evidence), evidence)
+        return Proposal(draft, confidence_of(asked, evidence) if ranked else 0.0)
 
 
-def abstention(
+def _checked(request: AnswerRequest, proposal: Proposal) -> Answer:
+    """The answer the checks leave of a proposal, told claim by claim."""
+    checker = Checker(request.evidence, policy="strict")
+    for claim in proposal.draft.claims:
+        checked = checker.check(claim)
+        if not checked.claim.markers:
+            continue
+        request.on_event(Delta(f"{checked.claim.text} "))
+        for citation in checked.citations:
+            request.on_event(citation)
+        request.on_event(checked.claim)
+    return checker.answer_of(
+        proposal.draft, model_id=ExtractiveAnswers.model_id, confidence=proposal.confidence
+    )
+
+
+def _abstention(
     evidence: Sequence[Evidence],
     ranked: Sequence[RankedPassage],
-    *,
     confidence: float,
-    model_id: str,
     unsupported: tuple[str, ...] = (),
 ) -> Answer:
     """Says that there is no answer, and names the nearest page without claiming anything of it."""
@@ -73,10 +91,15 @@ def abstention(
             "it may not be about this."
         )
     return Answer(
-        text, abstained=True, model_id=model_id, unsupported=unsupported, confidence=confidence
+        text,
+        abstained=True,
+        model_id=ExtractiveAnswers.model_id,
+        unsupported=unsupported,
+        confidence=confidence,
     )
 
 
+# --- passages -----------------------------------------------------------------------------------
 def _chosen(ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]) -> list[RankedPassage]:
     """The best passages that do not repeat each other."""
     chosen: list[RankedPassage] = []
@@ -97,26 +120,16 @@ def _chosen(ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]) -> li
     return chosen
 
 
-def _citations(
-    evidence: Sequence[Evidence], chosen: Sequence[RankedPassage]
-) -> tuple[tuple[Citation, ...], tuple[str, ...]]:
-    """The chosen passages as checked quotes, and the text of what is not found on its page."""
-    citations: list[Citation] = []
-    unsupported: list[str] = []
-    tried: set[tuple[int, Span]] = set()
+def _quoted(chosen: Sequence[RankedPassage], evidence: Sequence[Evidence]) -> Draft:
+    """The chosen passages, a claim for each part that is quoted."""
+    claims: dict[tuple[int, Span], DraftClaim] = {}
     for found in chosen:
         page = evidence[found.page]
         for span in _with_heads(page, found):
-            if (found.page, span) in tried:
-                continue
-            tried.add((found.page, span))
             quote = page.text.span_text(*span)
-            citation = cite(page, quote, marker=len(citations) + 1, near=span[0])
-            if citation is None:
-                unsupported.append(quote)
-            else:
-                citations.append(citation)
-    return tuple(citations), tuple(unsupported)
+            source = Source(page.number, quote, span[0])
+            claims.setdefault((found.page, span), DraftClaim(quote, (source,)))
+    return Draft(tuple(claims.values()))
 
 
 def _with_heads(page: Evidence, found: RankedPassage) -> list[Span]:
@@ -130,8 +143,3 @@ def _with_heads(page: Evidence, found: RankedPassage) -> list[Span]:
     if len(spans) == 1 and heads[1] == spans[0][0]:
         return [(heads[0], spans[0][1])]
     return [heads, *spans]
-
-
-def _sentence(citation: Citation) -> str:
-    stop = "" if citation.quote.endswith((".", "!", "?")) else "."
-    return f"{citation.quote} [{citation.marker}]{stop}"

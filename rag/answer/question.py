@@ -17,7 +17,17 @@ _ASKS_FIGURE = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\([^()]*\)|(?<=\w)['\u2019]s\b")
-_WORD = re.compile(r"\w[\w.\-]*\w|\w")
+_WORD = re.compile(r"\w[\w.,\-]*\w|\w")
+_ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)", re.IGNORECASE)
+# Where to look, and no name of anything, however they are written.
+_PLACES_OF_A_DOCUMENT = frozenset({"page", "slide"})
+_PAGE_NUMBER = re.compile(r"\b(?:pages?|slides?)\s+(\d{1,4})\b", re.IGNORECASE)
+_HOW_TO_WRITE = re.compile(
+    r"(?:please |kindly )?(?:your answer|the answer|answer|write|format|round|reply|respond"
+    r"|directly answer)\b",
+    re.IGNORECASE,
+)
+OCR_CONFUSED = str.maketrans("l1|0", "iiio")  # what OCR takes for each other
 _UNIT_LETTERS = 2  # "FY2022", "3M", "Q2": letters so few say less than the digits beside them
 
 
@@ -36,7 +46,10 @@ class Question:
             sentences[-1].append(word)
             if number + 1 < len(words) and ends_sentence(word, words[number + 1]):
                 sentences.append([])
-        asked = [" ".join(words) for words in sentences if words and words[-1].endswith("?")]
+        said = [" ".join(words) for words in sentences if words]
+        asked = [sentence for sentence in said if sentence.endswith("?")] or [
+            sentence for sentence in said if not _HOW_TO_WRITE.match(sentence)
+        ]
         bare = " ".join(_ASIDE.sub(" ", " ".join(asked) or self.text).split())
         return bare if content_terms(bare) else self.text
 
@@ -58,6 +71,8 @@ class Question:
         found: list[str] = []
         for number, word in enumerate(_WORD.findall(self.asking)):
             has_digit = any(map(str.isdigit, word))
+            if word.casefold().rstrip("s") in _PLACES_OF_A_DOCUMENT or _ORDINAL.fullmatch(word):
+                continue
             if is_content_word(word) and (has_digit or (number > 0 and word[0].isupper())):
                 found += [
                     term
@@ -65,6 +80,11 @@ class Question:
                     if not has_digit or term[0].isdigit() or len(term) > _UNIT_LETTERS
                 ]
         return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def page_numbers(self) -> tuple[int, ...]:
+        """Pages that the question names by their number."""
+        return tuple(dict.fromkeys(int(number) for number in _PAGE_NUMBER.findall(self.asking)))
 
     @cached_property
     def asks_figure(self) -> bool:
