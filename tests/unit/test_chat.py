@@ -16,10 +16,12 @@ from rag.apps.doctor import examine
 from rag.chat.choose import chat_model, describe, require_chat
 from rag.chat.images import MAX_IMAGE_PX, MAX_PNG_BYTES, data_url
 from rag.chat.openai import MAX_IMAGES, OpenAiChat
+from rag.deadline import Cancelled, Deadline
 from rag.errors import ConfigError, InputError, ModelFailed, RagError
-from rag.ports import ChatMessage
+from rag.ports import ChatMessage, ChatReply
 from rag.settings import ChatSettings, Settings, StoreSettings
-from rag.testing.fake_chat import FakeChat
+from rag.testing.fake_chat import BreaksOff, FakeChat
+from rag.types import TokenUsage
 from rag.wiring import Engine
 
 KEY = "sk-secret-0123456789"
@@ -289,6 +291,25 @@ def test_the_scripted_model_keeps_what_it_was_asked() -> None:
     assert [chat.complete(HELLO, max_tokens=3).text for _ in range(2)] == ["two", "two"]
     assert chat.asked[0].text == "Be brief.\nHello?"
     assert chat.asked[-1].max_tokens == 3
+
+
+def test_the_scripted_model_speaks_in_pieces_breaks_off_and_heeds_a_deadline() -> None:
+    gone = ModelFailed("gone", code="chat_unreachable")
+    counted = ChatReply("Net sales", is_cut=True, usage=TokenUsage(3, 2))
+    chat = FakeChat([counted, BreaksOff("Net s", gone)], piece_chars=4)
+    pieces: list[str] = []
+    assert chat.complete(HELLO, on_piece=pieces.append) == counted
+    with pytest.raises(ModelFailed, match="gone"):
+        chat.complete(HELLO, on_piece=pieces.append)
+    assert pieces == ["Net ", "sale", "s", "Net ", "s"]
+    slow = FakeChat(["0123456789"], piece_chars=1, piece_s=0.05)
+    with pytest.raises(ModelFailed) as caught:
+        slow.complete(HELLO, on_piece=pieces.append, deadline=Deadline(0.12))
+    assert caught.value.code == "chat_timeout"
+    assert "012".startswith("".join(pieces[5:])), "no piece comes after the end"
+    deadline = Deadline()
+    with pytest.raises(Cancelled):
+        slow.complete(HELLO, on_piece=lambda _: deadline.cancel(), deadline=deadline)
 
 
 def test_the_doctor_has_a_line_for_the_chat_model_and_no_key_in_it() -> None:
