@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import mul, truediv
 
-from rag.answer.asked_figures.find import Found, Tables
+from rag.answer.asked_figures.find import FoundCell, Tables
 from rag.answer.asked_figures.formula import Amount, Constant, Formula, Mean, Operation
 from rag.answer.asked_figures.measures import Measure, known_measure
 from rag.answer.asked_figures.names import Words, name_words
 from rag.answer.asked_figures.periods import year_before
+from rag.answer.asked_figures.sentences import SENTENCE, Sentences
+from rag.answer.asked_figures.stated import Found, digits_of, value_of
 from rag.answer.asked_figures.wanted import Wanted
 from rag.answer.tables.table import Period
 
 _DERIVED = 0.97  # a figure that follows from others, against one that is stated
-_NESTED = 4  # formulas in formulas; more is a circle
+_NESTED = 4  # formulas in formulas
 _OTHER_DOCUMENT = 0.6  # operands of several documents hardly belong together
+_OTHER_SCALE = 0.6  # figures in other scales may be so because a scale was not read
 _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "**": 3}
 
 
@@ -57,11 +61,17 @@ class Calculator:
     """Carries out formulas on the tables of the evidence."""
 
     tables: Tables
+    sentences: Sentences
     wanted: Wanted
-    _rows: dict[tuple[Words, Words], Found] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()
+    _rows: dict[tuple[Words, Words], FoundCell] = field(default_factory=dict)
 
     def calculate(
-        self, formula: Formula, period: Period | None = None, years: int = 0, depth: int = 0
+        self,
+        formula: Formula,
+        period: Period | None = None,
+        years: int = 0,
+        within: tuple[Words, ...] = (),
     ) -> Calculated | None:
         """The value of a formula; None where a figure of it is not found.
 
@@ -69,40 +79,42 @@ class Calculator:
             formula: what is to be calculated.
             period: when, for figures that name no time.
             years: so many years earlier.
-            depth: how many formulas this one is part of.
+            within: names whose formula this is part of: one that needs itself is none.
         """
         match formula:
             case Constant(text):
                 return Calculated(float(text), float(text), text, text, (), 1.0, is_relative=True)
             case Amount():
-                return self._amount(formula, period, years, depth)
+                return self._amount(formula, period, years, within)
             case Mean(parts):
-                found = [self.calculate(part, period, years, depth) for part in parts]
+                found = [self.calculate(part, period, years, within) for part in parts]
                 values = [each for each in found if each is not None]
                 return _mean(values) if len(values) == len(found) else None
             case Operation(operator, left, right):
-                first = self.calculate(left, period, years, depth)
-                second = None if first is None else self.calculate(right, period, years, depth)
+                first = self.calculate(left, period, years, within)
+                second = None if first is None else self.calculate(right, period, years, within)
                 if first is None or second is None:
                     return None
                 return _combined(operator, first, second)
 
     def _amount(
-        self, amount: Amount, period: Period | None, years: int, depth: int
+        self, amount: Amount, period: Period | None, years: int, within: tuple[Words, ...]
     ) -> Calculated | None:
         when = amount.period or period
         years += amount.years_before
         name = name_words(amount.name)
         measure = known_measure(name)
+        own = name if measure is None else measure.asked[0]
+        can_derive = own not in within and len(within) < _NESTED
         for defined, formula in self.wanted.definitions:
-            if depth < _NESTED and _is_same(defined, name, measure):
-                found = self.calculate(formula, when, years, depth + 1)
+            if can_derive and _is_same(defined, name, measure):
+                found = self.calculate(formula, when, years, (*within, own))
                 if found is not None:
                     return replace(found, measure=measure)
         options = [self._stated(amount, name, measure, when, years)]
-        if measure is not None and depth < _NESTED:
+        if measure is not None and can_derive:
             for formula in measure.formulas:
-                found = self.calculate(formula, when, years, depth + 1)
+                found = self.calculate(formula, when, years, (*within, own))
                 if found is not None:
                     options.append(replace(found, score=found.score * _DERIVED, measure=measure))
         return max(
@@ -122,11 +134,15 @@ class Calculator:
         """The figure as a row states it."""
         if when is None and years:
             return None
-        aside = name_words(amount.aside)
+        aside = tuple(
+            word
+            for word in name_words(amount.aside)
+            if not any(word in source for source in self.sources)
+        )
         key = (name, aside)
         before = self._rows.get(key)
         period = None if when is None else year_before(when, years)
-        found = self.tables.find(
+        cells = self.tables.find(
             name,
             measure,
             aside=aside,
@@ -134,20 +150,26 @@ class Calculator:
             statements=self.wanted.statements,
             near=None if before is None else before.figure,
         )
+        if cells:
+            self._rows.setdefault(key, cells[0])
+        found: list[Found] = [*cells]
+        if not cells or cells[0].score < SENTENCE:
+            found += self.sentences.find(amount.name, name, measure, period=period)
+            found.sort(key=lambda each: -each.score)
         if not found:
             return None
-        best = found[0]
-        self._rows.setdefault(key, best)
-        figure = best.figure
-        value = abs(figure.value) if measure is not None and measure.is_outflow else figure.value
-        others = [each for each in found[1:] if each.figure.value != figure.value]
+        best, figure = found[0], found[0].figure
+        written = value_of(figure)
+        if measure is not None and measure.is_outflow:
+            written = abs(written)
+        others = [each for each in found[1:] if abs(value_of(each.figure)) != abs(written)]
         margin = 1.0 if not others else min(1.0, 0.7 + 3 * (best.score - others[0].score))
-        sign = "-" if value < 0 else ""
+        digits = digits_of(figure)
         return Calculated(
-            value * figure.scale,
-            value,
-            figure.row.label.strip(" .:") or amount.name,
-            f"({sign}{figure.written})" if sign else figure.written,
+            written * figure.scale,
+            written,
+            figure.name or amount.name,
+            f"(-{digits})" if written < 0 else digits,
             (best,),
             best.score * margin,
             measure=measure,
@@ -160,10 +182,13 @@ def _is_same(defined: Words, name: Words, measure: Measure | None) -> bool:
     return measure is not None and known_measure(defined) is measure
 
 
-def _mean(values: Sequence[Calculated]) -> Calculated:
+def _mean(values: Sequence[Calculated]) -> Calculated | None:
     total = values[0]
     for value in values[1:]:
-        total = _sum_of(total, value, "+")
+        longer = _sum_of(total, value, "+")
+        if longer is None:
+            return None
+        total = longer
     count = len(values)
     return replace(
         total,
@@ -186,7 +211,7 @@ def _combined(operator: str, first: Calculated, second: Calculated) -> Calculate
     apply: Callable[[float, float], float] = {
         "*": mul,
         "/": truediv,
-        "**": pow,
+        "**": math.pow,
     }[operator]
     is_relative = (
         (operator == "/" and bool(second.operands))
@@ -203,7 +228,7 @@ def _combined(operator: str, first: Calculated, second: Calculated) -> Calculate
     )
 
 
-def _sum_of(first: Calculated, second: Calculated, operator: str) -> Calculated:
+def _sum_of(first: Calculated, second: Calculated, operator: str) -> Calculated | None:
     sign = 1 if operator == "+" else -1
     return _joined(
         operator,
@@ -223,11 +248,27 @@ def _joined(
     written: float,
     *,
     is_relative: bool,
-) -> Calculated:
+) -> Calculated | None:
     binding = _BINDING[operator]
-    operands = tuple({id(each.figure): each for each in first.operands + second.operands}.values())
-    documents = {found.figure.page_table.evidence.hit.ref.document_id for found in operands}
+    if operator in "+-" and _is_same_figure(first, second):
+        return None  # what tells the two apart was not found
+    scales = {
+        each.figure.scale
+        for part in (first, second)
+        for each in part.operands
+        if not each.figure.is_percent
+    }
+    if operator in "+-" and len(scales) > 1:
+        return None  # a scale was not read
+    operands = tuple(
+        {
+            (each.figure.evidence.number, each.figure.place): each
+            for each in first.operands + second.operands
+        }.values()
+    )
+    documents = {found.figure.evidence.hit.ref.document_id for found in operands}
     score = min(first.score, second.score) * (_OTHER_DOCUMENT if len(documents) > 1 else 1.0)
+    score *= _OTHER_SCALE if len(scales) > 1 else 1.0
     return Calculated(
         value,
         written,
@@ -240,6 +281,14 @@ def _joined(
         binding,
         is_relative,
     )
+
+
+def _is_same_figure(first: Calculated, second: Calculated) -> bool:
+    places = [
+        {(each.figure.evidence.number, each.figure.place) for each in part.operands}
+        for part in (first, second)
+    ]
+    return first.is_figure and second.is_figure and places[0] == places[1]
 
 
 def _bracketed(part: Calculated, binding: int, text: str) -> str:

@@ -10,12 +10,15 @@ from functools import cached_property
 from rag.answer.asked_figures.clause import STATEMENTS
 from rag.answer.asked_figures.names import Words, label_words, name_words
 from rag.answer.asked_figures.periods import periods_in
+from rag.answer.asked_figures.stated import quote_source
 from rag.answer.draft import Source
+from rag.answer.figures import Figure
 from rag.answer.passages import Span
 from rag.answer.tables.read import read_tables
 from rag.answer.tables.table import Cell, Column, Period, Row, Table
 from rag.ports import Evidence
 
+_YEAR_DAYS, _APART_DAYS = 365, 20
 _HEAD_WORDS = 40  # of a page: what names a statement whose table has no title
 _GAP_WORDS = 6  # between the parts of a row that are quoted as one: signs, leaders
 _PER_SHARE = re.compile(r"\bper (?:\w+ )*(?:share|unit)\b|\bearnings per\b", re.IGNORECASE)
@@ -24,11 +27,17 @@ _NO_AMOUNT = re.compile(r"\bshares?\b|\bper cent|percent|%|\bratio\b", re.IGNORE
 
 @dataclass(frozen=True, eq=False)
 class PageTable:
-    """A table where it stands."""
+    """A table where it stands.
 
-    number: int  # among all tables of the evidence
+    Attributes:
+        number: among all tables of the evidence.
+        scale: what its figures are to be multiplied by.
+    """
+
+    number: int
     evidence: Evidence
     table: Table
+    scale: float
 
     @cached_property
     def statement(self) -> str:
@@ -48,6 +57,19 @@ class PageTable:
     @cached_property
     def periods(self) -> list[Period]:
         return [column.period for column in self.table.columns if column.period is not None]
+
+    @cached_property
+    def interim(self) -> list[Period]:
+        """Ends of quarters, beside the end of the year before: the latest, and those a year off."""
+        ends = [(period, period.end) for period in self.periods if period.end is not None]
+        if not ends:
+            return []
+        latest = max(end for _, end in ends)
+        off = [(period, (latest - end).days % _YEAR_DAYS) for period, end in ends]
+        is_mixed = any(_APART_DAYS < days < _YEAR_DAYS - _APART_DAYS for _, days in off)
+        if not is_mixed:
+            return []
+        return [period for period, days in off if not _APART_DAYS < days < _YEAR_DAYS - _APART_DAYS]
 
     @cached_property
     def last_year(self) -> int | None:
@@ -85,14 +107,26 @@ class TableFigure:
     period: Period | None
 
     @property
-    def written(self) -> str:
-        """Digits as the page writes them, without sign, currency and unit."""
-        digits = re.search(r"\d[\d.,]*\d|\d|\.\d+", self.cell.figure.text)
-        return digits[0] if digits else "0"
+    def evidence(self) -> Evidence:
+        return self.page_table.evidence
 
     @property
-    def value(self) -> float:
-        return self.cell.figure.value or 0.0
+    def figure(self) -> Figure:
+        return self.cell.figure
+
+    @property
+    def place(self) -> int:
+        return self.cell.span[0]
+
+    @property
+    def name(self) -> str:
+        return self.row.label.strip(" .:")
+
+    @property
+    def heading(self) -> str:
+        column = self._column
+        told = [*self.row.section[-1:], self.name, "" if column is None else column.head]
+        return ", ".join(filter(None, told))
 
     @property
     def is_percent(self) -> bool:
@@ -108,7 +142,8 @@ class TableFigure:
         told = " ".join((*self.row.section[-1:], self.row.label))
         if _PER_SHARE.search(told) or _NO_AMOUNT.search(self.row.label):
             return 1.0
-        return self.page_table.table.scale
+        own = None if self._column is None else self._column.scale
+        return self.page_table.scale if own is None else own
 
     @property
     def currency(self) -> str:
@@ -132,13 +167,24 @@ class TableFigure:
         return tuple(quote_source(self.page_table.evidence, span) for span in quoted)
 
 
-def quote_source(evidence: Evidence, span: Span) -> Source:
-    return Source(evidence.number, evidence.text.span_text(*span), span[0])
-
-
 def tables_of(evidence: Sequence[Evidence]) -> list[PageTable]:
+    """All tables in their order.
+
+    An amount of money whose table says no scale has that of its document's other tables, where they
+    agree.
+    """
     found = [(page, table) for page in evidence for table in read_tables(page.text)]
-    return [PageTable(number, page, table) for number, (page, table) in enumerate(found)]
+    said: dict[str, set[float]] = {}
+    for page, table in found:
+        if table.scale_span is not None or table.scale != 1.0:
+            said.setdefault(page.hit.ref.document_id, set()).add(table.scale)
+    tables: list[PageTable] = []
+    for page, table in found:
+        scales = said.get(page.hit.ref.document_id, set())
+        is_silent = table.scale_span is None and table.scale == 1.0 and table.currency != ""
+        scale = next(iter(scales)) if is_silent and len(scales) == 1 else table.scale
+        tables.append(PageTable(len(tables), page, table, scale))
+    return tables
 
 
 def figures_of(page_table: PageTable) -> Iterator[TableFigure]:

@@ -15,6 +15,8 @@ from functools import cached_property
 from rag.answer.asked_figures.cells import PageTable, TableFigure, figures_of
 from rag.answer.asked_figures.measures import Measure
 from rag.answer.asked_figures.names import Words, name_words
+from rag.answer.asked_figures.stated import Found
+from rag.answer.tables.periods import matches
 from rag.answer.tables.table import Period
 
 _LEAST = 0.3  # a figure that scores less is not what was asked for
@@ -27,18 +29,20 @@ _OWNERS = frozenset(
     "attributable applicable available common shareholder shareowner stockholder".split()
 )
 _SUBTOTALS = ("total", "net")
-_ANOTHER_STATEMENT, _NO_STATEMENT = 0.8, 0.92
+_TELLING = 3  # words of a name that may have others between them
+_ANOTHER_STATEMENT, _NO_STATEMENT = 0.75, 0.8
+_ONE_WORD = 0.7  # a name of one word is on many pages
+_INTERIM = 0.3  # a year is asked for, and the column is the end of a quarter
 _NO_PERIODS = 0.75  # the column says no time
 _LATEST = 0.9  # no time was asked for, and the latest was taken
 _CHANGE = frozenset("change variance increase decrease growth".split())
 
 
 @dataclass(frozen=True)
-class Found:
-    """A figure and how well it is what was asked for, 0 to 1."""
+class FoundCell(Found):
+    """A cell; `figure` is one of a table."""
 
     figure: TableFigure
-    score: float
 
 
 class Tables:
@@ -76,7 +80,7 @@ class Tables:
         period: Period | None,
         statements: Sequence[str],
         near: TableFigure | None = None,
-    ) -> list[Found]:
+    ) -> list[FoundCell]:
         """Figures that may be meant, best first, each with a score of at least `_LEAST`.
 
         Args:
@@ -87,7 +91,7 @@ class Tables:
             statements: that the question names.
             near: a figure of the same name at another time: its row is preferred.
         """
-        found: list[Found] = []
+        found: list[FoundCell] = []
         for figure in self.figures:
             time = self._time_score(figure, period)
             if time == 0:
@@ -105,7 +109,7 @@ class Tables:
                 same = figure.page_table.number == near.page_table.number
                 score *= 1.1 if same and figure.row_number == near.row_number else 1.05
             if score >= _LEAST:
-                found.append(Found(figure, min(1.0, score)))
+                found.append(FoundCell(figure, min(1.0, score)))
         return sorted(found, key=lambda each: -each.score)
 
     def _words_score(self, figure: TableFigure, name: Words) -> float:
@@ -130,6 +134,8 @@ class Tables:
         extra = [word for word in label - wanted if word not in _NEUTRAL and not word.isdigit()]
         precision = 1 / (1 + 0.15 * len(extra))
         is_total = figure.label[:1] == ("total",)
+        if len(wanted) == 1:
+            precision *= _ONE_WORD
         return said / total * precision * (1.0 if is_total or not extra else 0.97)
 
     def _aside_score(self, figure: TableFigure, aside: Words) -> float:
@@ -159,29 +165,9 @@ class Tables:
             return _LATEST
         if told is None:
             return _without_time(figure, wanted)
-        return time_score(told, wanted)
-
-
-def time_score(told: Period, wanted: Period) -> float:
-    """How well the time of a column is the one asked for; 0 where it is another."""
-    if told.end is not None and wanted.end is not None:
-        return 1.0 if told.end == wanted.end else 0.0
-    if wanted.quarter is not None:
-        if told.quarter is not None:
-            if told.quarter != wanted.quarter:
-                return 0.0
-            return 1.0 if wanted.year in (None, told.year) else 0.0
-        if told.months not in (None, 3):
-            return 0.3 if told.year == wanted.year else 0.0
-        if told.year is None or wanted.year is None:
-            return 0.5
-        # A fiscal year may be named for the calendar year in which it ends.
-        return 0.75 if told.year == wanted.year else 0.55 if told.year == wanted.year - 1 else 0.0
-    if told.year is None or wanted.year is None or told.year != wanted.year:
-        return 0.0
-    if told.quarter is not None or told.months in (3, 6, 9):
-        return 0.5
-    return 1.0
+        if wanted.quarter is None and wanted.end is None and told in table.interim:
+            return _INTERIM * matches(wanted, told)
+        return matches(wanted, told)
 
 
 def _without_time(figure: TableFigure, wanted: Period) -> float:
@@ -236,8 +222,8 @@ def _same_name(label: Words, name: Words) -> float:
         return max(0.0, 0.9 - 0.12 * len(extra))
     if label[-len(name) :] == name:
         extra = [word for word in label[: -len(name)] if word not in _NEUTRAL]
-        return 0.94 if not extra else max(0.0, 0.75 - 0.15 * len(extra))
-    if set(name) <= set(label):
+        return 0.94 if not extra else max(0.0, 0.6 - 0.15 * len(extra))
+    if len(name) >= _TELLING and set(name) <= set(label):
         extra = [word for word in label if word not in name and word not in _NEUTRAL]
         return max(0.0, 0.88 - 0.12 * len(extra))
     return 0.0

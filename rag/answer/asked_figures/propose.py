@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from rag.answer.asked_figures.calculate import Calculator
 from rag.answer.asked_figures.cells import tables_of
 from rag.answer.asked_figures.find import Tables
+from rag.answer.asked_figures.names import name_words
+from rag.answer.asked_figures.sentences import Sentences
 from rag.answer.asked_figures.wanted import wanted_of
 from rag.answer.asked_figures.written import draft_of
 from rag.answer.draft import Proposal
@@ -25,7 +27,9 @@ def figure_proposal(question: Question, evidence: Sequence[Evidence]) -> Proposa
     wanted = wanted_of(question.text)
     if wanted is None:
         return None
-    found = Calculator(Tables(tables_of(evidence)), wanted).calculate(wanted.formula)
+    sources = frozenset("".join(name_words(page.hit.source)) for page in evidence)
+    calculator = Calculator(Tables(tables_of(evidence)), Sentences(evidence), wanted, sources)
+    found = calculator.calculate(wanted.formula)
     if found is None or not found.operands or found.score < _LEAST:
         return None
     return Proposal(draft_of(wanted, found), found.score)

@@ -78,7 +78,7 @@ def _number(value: float, asked: int | None, own: int) -> str:
 
 
 def _decimals(found: Calculated) -> int:
-    own = max((each.figure.cell.figure.decimals for each in found.operands), default=0)
+    own = max((each.figure.figure.decimals for each in found.operands), default=0)
     return own if found.binding in (9, 1) else max(own, 2)
 
 
@@ -87,7 +87,7 @@ def _exact_decimals(value: float) -> int:
 
 
 def _has_sign(found: Calculated) -> bool:
-    return any(each.figure.cell.figure.unit not in ("", "%") for each in found.operands)
+    return any(each.figure.figure.unit not in ("", "%") for each in found.operands)
 
 
 def _sources(found: Calculated) -> tuple[Source, ...]:
@@ -97,12 +97,7 @@ def _sources(found: Calculated) -> tuple[Source, ...]:
 
 def _sentence(wanted: Wanted, found: Calculated, value: str) -> str:
     if found.is_figure and found.measure is None:
-        figure = found.operands[0].figure
-        told = [*figure.row.section[-1:], figure.row.label.strip(" .:")]
-        columns = figure.page_table.table.columns
-        if 0 <= figure.cell.column < len(columns):
-            told.append(columns[figure.cell.column].head)
-        return f"{', '.join(filter(None, told))}: {value}."
+        return f"{found.operands[0].figure.heading}: {value}."
     name = wanted.name[:1].upper() + wanted.name[1:]
     aside = wanted.formula.aside if isinstance(wanted.formula, Amount) else ""
     whose = f" of {aside}" if aside else ""

@@ -1,0 +1,208 @@
+"""Figures in sentences: "totaled $396 million in 2018, $411 million in 2017"."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rag.answer.asked_figures.measures import Measure
+from rag.answer.asked_figures.names import Words, name_words
+from rag.answer.asked_figures.periods import PeriodMention, periods_in
+from rag.answer.asked_figures.stated import Found, quote_source
+from rag.answer.draft import Source
+from rag.answer.figures import Figure, figures_in
+from rag.answer.passages import PassageKind, Span, cut_passages
+from rag.answer.tables.periods import matches
+from rag.answer.tables.table import Period
+from rag.ports import Evidence
+
+SENTENCE = 0.85  # what a sentence says of a figure is less plain than a row under its heads
+_COVERED = 0.55  # share of what the name tells that a sentence must say
+_NO_TIME = 0.8  # no time is said, or none was asked for and this is not the latest
+_NEAR_WORDS = 30.0  # a figure so far from the words of its name is half as likely meant
+_YEARS = range(1900, 2101)
+
+
+@dataclass(frozen=True, eq=False)
+class SentenceFigure:
+    """A figure of a sentence.
+
+    Attributes:
+        called: how the question calls it: sentences have no labels.
+    """
+
+    evidence: Evidence
+    figure: Figure
+    span: Span
+    period: Period | None
+    place: int
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+    @property
+    def heading(self) -> str:
+        return self.called
+
+    @property
+    def is_percent(self) -> bool:
+        return self.figure.unit == "%"
+
+    @property
+    def scale(self) -> float:
+        return self.figure.scale
+
+    @property
+    def currency(self) -> str:
+        return "" if self.is_percent else self.figure.unit
+
+    def sources(self) -> tuple[Source, ...]:
+        return (quote_source(self.evidence, self.span),)
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    evidence: Evidence
+    span: Span
+
+    @cached_property
+    def terms(self) -> frozenset[str]:
+        return frozenset(name_words(self.evidence.text.span_text(*self.span)))
+
+    def places(self, name: Words) -> list[int]:
+        """The words of it that say one of a name."""
+        start, end = self.span
+        words = self.evidence.text.words[start:end]
+        return [place for place, word in enumerate(words) if set(name_words(word)) & set(name)]
+
+
+class Sentences:
+    """The sentences of the evidence that have figures, to be searched; read when first asked."""
+
+    def __init__(self, evidence: Sequence[Evidence]) -> None:
+        self._evidence = evidence
+
+    @cached_property
+    def _sentences(self) -> list[_Sentence]:
+        return [each for page in self._evidence for each in _sentences(page)]
+
+    @cached_property
+    def _with(self) -> Counter[str]:
+        return Counter(term for each in self._sentences for term in each.terms)
+
+    def find(
+        self, called: str, name: Words, measure: Measure | None, *, period: Period | None
+    ) -> list[Found]:
+        """Figures that may be meant, best first.
+
+        Args:
+            called: how the question calls the figure.
+            name: the words of that.
+            measure: what it is, where that is known.
+            period: when; None for the latest of a sentence.
+        """
+        found: list[Found] = []
+        names = [name] if measure is None else [*measure.asked, *measure.rows]
+        for sentence in self._sentences:
+            terms = sentence.terms
+            covered = [(self._coverage(terms, each), each) for each in names]
+            share, said = max(covered, key=lambda each: (each[0], len(each[1])))
+            if share < (_COVERED if measure is None else 1.0):
+                continue
+            places = sentence.places(said) or [0]
+            for figure in _figures(sentence, called):
+                time = _time(figure, period)
+                if time == 0 or not _is_of_kind(figure, called, measure):
+                    continue
+                away = min(abs(figure.place - sentence.span[0] - place) for place in places)
+                near = 1 / (1 + away / _NEAR_WORDS)
+                found.append(Found(figure, SENTENCE * share * time * near))
+        return sorted(found, key=lambda each: -each.score)
+
+    def _coverage(self, terms: frozenset[str], name: Words) -> float:
+        """Share of what the words of a name tell that is said, rare words telling more."""
+        told = {word: self._weight(word) for word in name}
+        total = sum(told.values())
+        return sum(told[word] for word in told if word in terms) / total if total else 0.0
+
+    def _weight(self, word: str) -> float:
+        return math.log(1 + (1 + len(self._sentences)) / (1 + self._with[word])) + 0.1
+
+
+def _sentences(page: Evidence) -> Iterator[_Sentence]:
+    for passage in cut_passages(page.text):
+        if passage.kind is not PassageKind.SENTENCE:
+            continue
+        for start, end in passage.spans:
+            words = page.text.words[start:end]
+            if any(char.isdigit() for word in words for char in word):
+                yield _Sentence(page, (start, end))
+
+
+def _figures(sentence: _Sentence, called: str) -> Iterator[SentenceFigure]:
+    """The numbers of a sentence, each with the time it is of."""
+    start, end = sentence.span
+    words = sentence.evidence.text.words[start:end]
+    text = " ".join(words)
+    starts = [0]
+    for word in words:
+        starts.append(starts[-1] + len(word) + 1)
+    mentions = periods_in(text)
+    figures = [
+        figure
+        for figure in figures_in(words)
+        if figure.value is not None
+        and not any(
+            mention.start <= starts[figure.start] < mention.end
+            or mention.start < starts[figure.end] - 1 <= mention.end
+            for mention in mentions
+        )
+        and not (figure.value in _YEARS and not figure.unit and figure.scale == 1.0)
+    ]
+    respective = "respectively" in text.lower()
+    for number, figure in enumerate(figures):
+        if respective and len(mentions) > 1 and len(figures) % len(mentions) == 0:
+            mention: PeriodMention | None = mentions[number % len(mentions)]
+        else:
+            follows = starts[figures[number + 1].start] if number + 1 < len(figures) else len(text)
+            mention = _mention_of(mentions, starts[figure.start], follows)
+        yield SentenceFigure(
+            sentence.evidence,
+            figure,
+            sentence.span,
+            None if mention is None else mention.period,
+            start + figure.start,
+            called,
+        )
+
+
+def _mention_of(mentions: list[PeriodMention], at: int, follows: int) -> PeriodMention | None:
+    """The time said after a figure and before the next one, else the last one said before it."""
+    after = next((each for each in mentions if at < each.start < follows), None)
+    before = next((each for each in reversed(mentions) if each.start < at), None)
+    return after or before
+
+
+def _time(figure: SentenceFigure, wanted: Period | None) -> float:
+    if wanted is None:
+        return 1.0 if figure.period is None else 0.95
+    if figure.period is not None:
+        return matches(wanted, figure.period)
+    year = str(wanted.year)
+    return _NO_TIME if any(year in word for word in figure.evidence.text.words) else 0.6
+
+
+_ASKS_SHARE = re.compile(r"\b(?:percent\w*|proportion|share of|rate)\b|%", re.IGNORECASE)
+
+
+def _is_of_kind(figure: SentenceFigure, called: str, measure: Measure | None) -> bool:
+    """Whether it is money where the measure is money, a share where a share is asked for."""
+    if measure is not None:
+        return figure.is_percent if measure.is_percent else bool(figure.currency)
+    return figure.is_percent if _ASKS_SHARE.search(called) else True
