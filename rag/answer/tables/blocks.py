@@ -18,6 +18,7 @@ _LABEL_WORDS = 12
 _HEAD_WORDS = 8
 _PROSE_WORDS = 11
 _WRAP_WORDS = 4
+_RUNNING_WORDS = 4  # so many that begin with a small letter are running text and no label
 _LEADING = 0.6  # heights between the lines of one row
 _PERIOD_WORDS = re.compile(
     r"\b(?:years?|fiscal|fy|ended|ending|quarters?|months?|weeks?|january|february|march|april|"
@@ -52,8 +53,7 @@ class Block:
 def with_tails_cut(lines: Sequence[VisualLine]) -> list[VisualLine]:
     """Lines where figures that only a space parts from their label are pieces of their own.
 
-    Two figures or more at the end of words are cells; one is, where a figure stands under or over
-    it.
+    They are cells where figures stand under or over all of them.
     """
     cut: list[VisualLine] = []
     for number, line in enumerate(lines):
@@ -73,31 +73,20 @@ def _is_cut(lines: Sequence[VisualLine], number: int, place: int) -> bool:
     lead = piece.lead
     if lead is None or lead.n_words > 2 * _LABEL_WORDS or _MONTH_LAST.search(lead.text):
         return False
-    if any(figure.text.endswith((",", ";")) for figure in piece.tail[:-1]):
+    if lead.text[0].islower() and lead.n_words >= _RUNNING_WORDS:
         return False
-    near = [
-        figure
-        for other in (*lines[max(0, number - 4) : number], *lines[number + 1 : number + 5])
-        for figure in other.figures
-    ]
-    aligned = sum(
+    others = (*lines[max(0, number - 4) : number], *lines[number + 1 : number + 5])
+    near = [figure for other in others for figure in other.figures]
+    if len(piece.tail) > 1:
+        near += [figure for other in others for found in other.texts for figure in found.tail]
+    n_aligned = sum(
         any(abs(figure.edge - other.edge) <= 0.5 * line.height for other in near)
         for figure in piece.tail
     )
-    if len(piece.tail) >= 2:
-        tails = [
-            figure
-            for other in (*lines[max(0, number - 3) : number], *lines[number + 1 : number + 4])
-            for found in other.texts
-            for figure in found.tail
-        ]
-        aligned += sum(
-            any(abs(figure.edge - other.edge) <= 0.5 * line.height for other in tails)
-            for figure in piece.tail
-        )
-        return aligned >= 1
+    if len(piece.tail) > 1:
+        return n_aligned >= max(2, len(piece.tail) - 1)
     is_last = place + 1 == len(line.pieces) or line.pieces[place + 1].is_figure
-    return aligned == 1 and is_last and lead.n_words <= _LABEL_WORDS
+    return n_aligned == 1 and is_last and lead.n_words <= _LABEL_WORDS
 
 
 def blocks_of(lines: Sequence[VisualLine]) -> list[Block]:

@@ -79,6 +79,8 @@ def cell_figure(words: Sequence[str], start: int, end: int) -> Figure | None:
     """
     parts = words[start:end]
     text = " ".join(parts)
+    if sum(any(map(str.isdigit, part)) for part in parts) > 1:
+        return None
     joined = "".join(parts)
     has_percent_word = bool(parts) and parts[-1] == "percent"
     if has_percent_word:
