@@ -107,7 +107,7 @@ def decided(answers: Sequence[Judged], threshold: float) -> list[Judged]:
 
 
 def _decide(score: float, threshold: float) -> float:
-    return 1.0 if score >= max(threshold, 0.0) else -1.0
+    return 1.0 if score >= threshold else -1.0
 
 
 def _figures(answers: Sequence[Judged], unanswerable: Sequence[float], threshold: float) -> Json:

@@ -22,8 +22,7 @@ from eval.datasets import PageKey, Query
 Json = dict[str, Any]
 
 MOST_REFUSED = 0.15  # of the answerable questions, in the goal of docs/answers.md
-_NEVER = -1.0  # below every threshold
-_ALWAYS = 0.0
+_NEVER = -1.0  # below every threshold, which are from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Judged:
     stage_ms: Mapping[str, float]
 
     def is_answered(self, threshold: float) -> bool:
-        return self.score >= max(threshold, _ALWAYS)
+        return self.score >= threshold
 
     def outcome(self, threshold: float) -> str:
         """`right_cited`, `right` (by no gold page), `wrong`, `abstained` or `error`."""
@@ -286,16 +285,15 @@ def _abstention(
         return None
     curve = roc(answerable, unanswerable)
     low, high = auc_interval(answerable, unanswerable)
-    least = max(threshold, _ALWAYS)
     best = least_misled(curve, answered=1 - MOST_REFUSED)
     return {
         "auc": curve.auc,
         "auc_low": low,
         "auc_high": high,
         "answerable": len(answerable),
-        "refused": sum(score < least for score in answerable),
+        "refused": sum(score < threshold for score in answerable),
         "unanswerable": len(unanswerable),
-        "abstained": sum(score < least for score in unanswerable),
+        "abstained": sum(score < threshold for score in unanswerable),
         "most_refused": MOST_REFUSED,
         "abstained_at_most_refused": round((1 - best.misled) * len(unanswerable)),
         "threshold_at_most_refused": best.threshold if math.isfinite(best.threshold) else None,
