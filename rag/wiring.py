@@ -50,6 +50,7 @@ from rag.scoring.fde import FdeEncoder, FdeSpec
 from rag.scoring.pool import pooling_identity
 from rag.settings import (
     AnswerSettings,
+    ChatSettings,
     EncoderSettings,
     FdeSettings,
     RetrievalSettings,
@@ -138,6 +139,20 @@ def _require_vision_extra(name: str) -> None:
         )
 
 
+def load_chat(chosen: ChatSettings) -> ChatModel | None:
+    """The chat model of the settings, None where they name none. Close it.
+
+    Raises:
+        ConfigError: a model without a server, a provider without its package.
+        ModelFailed: a local model that cannot be loaded.
+    """
+    if chosen.model is None or chosen.provider == "openai":
+        return chat_model(chosen)
+    from rag.langchain_adapter import LangChainChat  # a library that other providers do without
+
+    return LangChainChat.connect(chosen)
+
+
 def fde_spec(chosen: FdeSettings, *, dim: int) -> FdeSpec:
     return FdeSpec(
         dim=dim,
@@ -171,10 +186,16 @@ class Engine:
     """One data folder, opened: repository, encoder, indexes. Parts are made when first wanted.
 
     The caller holds the folder's lock. Close it, or use it as a context manager.
+
+    Args:
+        settings: of everything.
+        chat: in place of the chat model that the settings name; closed with the engine.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, chat: ChatModel | None = None) -> None:
         self.settings = settings
+        if chat is not None:
+            self.chat = chat
         self.folder = settings.store.data_dir
         self.isolated = IsolatedReader(
             settings.render,
@@ -239,7 +260,7 @@ class Engine:
     def chat(self) -> ChatModel | None:
         """Raises ConfigError where `chat.model` has no server."""
         with self._lock:
-            return chat_model(self.settings.chat)
+            return load_chat(self.settings.chat)
 
     @cached_property
     def rerankers(self) -> Rerankers:

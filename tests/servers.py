@@ -123,7 +123,10 @@ def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Se
             size = int(self.headers.get("Content-Length", 0))
             raw = self.rfile.read(size)
             request = Request(
-                self.command, self.path, dict(self.headers), json.loads(raw) if raw else None
+                self.command,
+                self.path,
+                {name.title(): value for name, value in self.headers.items()},
+                json.loads(raw) if raw else None,
             )
             with lock:
                 served.requests.append(request)

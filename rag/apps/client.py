@@ -81,6 +81,7 @@ class Octavo:
         *,
         collection: str = "default",
         settings: Settings | None = None,
+        chat_model: Any = None,
     ) -> None:
         """Open the folder, or reach the process that has it open.
 
@@ -88,9 +89,12 @@ class Octavo:
             data_dir: over the settings'.
             collection: all calls are about this one.
             settings: from environment and defaults where not given.
+            chat_model: a chat model of LangChain, which answers from then on unless
+                `answer.model` says otherwise.
 
         Raises:
-            DataFolderBusy: another process has the folder and does not answer within 5 s.
+            DataFolderBusy: another process has the folder and does not answer within 5 s, or has
+                it at all where there is a `chat_model`.
         """
         overrides = {} if data_dir is None else {"store": {"data_dir": Path(data_dir)}}
         if settings is None:
@@ -98,8 +102,16 @@ class Octavo:
         elif data_dir is not None:
             store = settings.store.model_copy(update={"data_dir": Path(data_dir)})
             settings = settings.model_copy(update={"store": store})
+        chat = None
+        if chat_model is not None:
+            from rag.langchain_adapter import LangChainChat  # a library that others do without
+
+            chat = LangChainChat.of(chat_model, settings.chat)
+            if "model" not in settings.answer.model_fields_set:
+                answers = settings.answer.model_copy(update={"model": "chat"})
+                settings = settings.model_copy(update={"answer": answers})
         self._collection = collection
-        self._connection = Connection(settings, command="python").open()
+        self._connection = Connection(settings, command="python", chat=chat).open()
 
     def __enter__(self) -> Self:
         return self

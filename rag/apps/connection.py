@@ -26,6 +26,7 @@ from rag.apps.ownership import (
 from rag.apps.query_image import image_as_base64
 from rag.apps.requests import STREAMED_METHODS, answer_request, request_params
 from rag.apps.service import Service
+from rag.ports import ChatModel
 from rag.settings import Settings, changed_retrieval
 from rag.types import Json, Principal
 from rag.wiring import Engine
@@ -38,8 +39,10 @@ _TRIES = 5
 class Connection:
     """A data folder, opened by `open` or else by the first call. Thread-safe once it is open."""
 
-    def __init__(self, settings: Settings, *, command: str) -> None:
+    def __init__(self, settings: Settings, *, command: str, chat: ChatModel | None = None) -> None:
+        """`chat` is a chat model of this process, in place of the one the settings name."""
         self._settings = settings
+        self._chat = chat
         self._command = command
         self._stack = ExitStack()
         self._service: Service | None = None
@@ -277,11 +280,17 @@ class Connection:
     # --- here or there --------------------------------------------------------------------------
     def _open(self, held: Owned | Connected) -> None:
         if isinstance(held, Connected):
+            if self._chat is not None:
+                raise folder_busy(
+                    read_owner(held.folder),
+                    doing="which cannot answer with a chat model of this one",
+                    next_step="Wait until it is done, or name the model in its settings.",
+                )
             self._connected = held
             return
         with ExitStack() as opened:  # what fails half way lets go of the folder
             opened.enter_context(held)
-            engine = opened.enter_context(Engine(self._settings))
+            engine = opened.enter_context(Engine(self._settings, chat=self._chat))
             # Whoever migrated had the old index open to the end; now nobody has.
             engine.remove_unused()
             service = Service(engine, Principal.owner())

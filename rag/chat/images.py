@@ -15,12 +15,18 @@ _JPEG_QUALITY = 90
 
 
 def data_url(image: Image.Image) -> str:
-    """PNG without loss, or JPEG where that would take more than MAX_PNG_BYTES."""
+    """As `encoded`, in the form that OpenAI's protocol has for it."""
+    mime, content = encoded(image)
+    return f"data:{mime};base64," + base64.b64encode(content).decode()
+
+
+def encoded(image: Image.Image) -> tuple[str, bytes]:
+    """MIME type and file: PNG without loss, or JPEG where that would exceed MAX_PNG_BYTES."""
     pixels = _within(image if image.mode == "RGB" else image.convert("RGB"))
-    kind, written = "png", _written(pixels, "PNG", compress_level=3)
-    if len(written) > MAX_PNG_BYTES:
-        kind, written = "jpeg", _written(pixels, "JPEG", quality=_JPEG_QUALITY)
-    return f"data:image/{kind};base64," + base64.b64encode(written).decode()
+    written = _written(pixels, "PNG", compress_level=3)
+    if len(written) <= MAX_PNG_BYTES:
+        return "image/png", written
+    return "image/jpeg", _written(pixels, "JPEG", quality=_JPEG_QUALITY)
 
 
 def _within(image: Image.Image) -> Image.Image:
