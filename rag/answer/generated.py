@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from rag.answer.check import Checker
 from rag.answer.draft import Draft
-from rag.answer.listening import PlainTextStream, ReplyListener
+from rag.answer.listening import ReplyListener, presentable
 from rag.answer.own_words import own_words
+from rag.answer.plain_text import plain
 from rag.answer.prompt import answer_messages, load_prompt
 from rag.answer.reply import REPLY_SCHEMA, BadReply, parse_reply
 from rag.answer.shown_text import shown
@@ -85,10 +86,9 @@ class GeneratedAnswers:
             usage = _summed(usage, tried.usage)
         if tried.draft is None:
             raise self._no_draft(tried)
-        draft, left_out = self._without_own_words(tried.draft)
-        if left_out:
+        if self._repeats_rules(tried.draft):
             notices.append(_REPEATED)
-        return self._of(checker, _presentable(draft, request), usage, notices)
+        return self._of(checker, self._presentable(tried.draft, request), usage, notices)
 
     # --- asking ---------------------------------------------------------------------------------
     def _tried(self, request: AnswerRequest, checker: Checker, *, repair: str = "") -> _Tried:
@@ -177,34 +177,28 @@ class GeneratedAnswers:
             notices=notices,
         )
 
-    def _without_own_words(self, draft: Draft) -> tuple[Draft, bool]:
-        """The draft without what repeats the rules, and whether anything did."""
-        kept = replace(
+    def _repeats_rules(self, draft: Draft) -> bool:
+        said = (draft.reason, draft.short)
+        return any(map(self._own.are_in, said)) or any(map(self._own.are_in_claim, draft.claims))
+
+    def _presentable(self, draft: Draft, request: AnswerRequest) -> Draft:
+        """The draft in plain text and without the rules.
+
+        A reason has no sources: only an abstention shows one, and only without figures that stand
+        neither on a page nor in the question.
+        """
+        claims = (presentable(claim, self._own) for claim in draft.claims)
+        reason = "" if draft.claims or self._own.are_in(draft.reason) else plain(draft.reason)
+        known = set(_FIGURE.findall(request.question))
+        known.update(figure for each in request.evidence for figure in _figures_shown(each))
+        if not known.issuperset(_FIGURE.findall(reason)):
+            reason = ""
+        return replace(
             draft,
-            claims=tuple(each for each in draft.claims if not self._own.are_in_claim(each)),
-            short="" if self._own.are_in(draft.short) else draft.short,
-            reason="" if self._own.are_in(draft.reason) else draft.reason,
+            claims=tuple(claim for claim in claims if claim is not None),
+            reason=reason,
+            short="" if self._own.are_in(draft.short) else plain(draft.short),
         )
-        return kept, kept != draft
-
-
-def _presentable(draft: Draft, request: AnswerRequest) -> Draft:
-    """The draft with a reason that may be shown: only of an abstention, and without new figures.
-
-    A reason has no sources, so that a figure in it that stands neither on a page nor in the
-    question is one that nobody can check.
-    """
-    reason = "" if draft.claims else _plain(draft.reason)
-    known = set(_FIGURE.findall(request.question))
-    known.update(figure for each in request.evidence for figure in _figures_shown(each))
-    if not known.issuperset(_FIGURE.findall(reason)):
-        reason = ""
-    return replace(draft, reason=reason, short=_plain(draft.short))
-
-
-def _plain(text: str) -> str:
-    stream = PlainTextStream()
-    return (stream.feed(text) + stream.close()).strip()
 
 
 def _figures_shown(evidence: Evidence) -> list[str]:

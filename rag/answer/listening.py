@@ -6,21 +6,22 @@ makes it void, which whoever asked the model has to say.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rag.answer.check import Checker
 from rag.answer.draft import DraftClaim
 from rag.answer.own_words import OwnWords, OwnWordsStream
+from rag.answer.plain_text import PlainTextStream, plain
 from rag.answer.reply_reader import ClaimText, ClaimTextEnds, ReplyReader
 from rag.ports import Delta, OnAnswerEvent
 
 
-class PlainTextStream:
-    """Lets everything through, until there is a filter."""
-
-    def feed(self, text: str) -> str:
-        return text
-
-    def close(self) -> str:
-        return ""
+def presentable(claim: DraftClaim, own: OwnWords) -> DraftClaim | None:
+    """The claim in plain text; None where it says nothing, or repeats the rules."""
+    text = plain(claim.text)
+    if not text or own.are_in_claim(claim):
+        return None
+    return replace(claim, text=text, formula=plain(claim.formula))
 
 
 class ReplyListener:
@@ -67,8 +68,9 @@ class ReplyListener:
             self._on_event(Delta(self._between + text))
             self._between = ""
 
-    def _tell_claim(self, claim: DraftClaim) -> None:
-        if self._own.are_in_claim(claim):
+    def _tell_claim(self, draft: DraftClaim) -> None:
+        claim = presentable(draft, self._own)
+        if claim is None:
             return
         checked = self._checker.check(claim)
         self.has_told = True

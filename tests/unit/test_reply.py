@@ -177,6 +177,7 @@ def test_only_the_text_of_a_claim_is_heard() -> None:
         "other": [{"text": "no"}, {"claims": [{"text": "no"}]}],
     }
     assert ReplyReader().feed(json.dumps(said)) == []
+    assert ReplyReader().feed('{"claims": [{"text": ["no": "no", {"text": "no"') == []
 
 
 def test_nothing_is_heard_of_a_reply_that_abstains() -> None:
