@@ -15,38 +15,27 @@ from rag.page_text import PageText
 
 RunsOver = Literal["sentence", "table"]
 
-_MARGIN = 0.1  # of the page's height: rows there may be running heads and feet
-_SAME_PLACE_PT = 8.0
+_EDGE_ROWS = 5  # of a page, that may be running heads or feet
 _PAGE_NUMBER = re.compile(
     r"\W*(?:(?:page|p\.|[a-z]-)?\s*\d{1,4}|[ivxl]{1,7})(?:\s*(?:of|/)\s*\d{1,4})?\W*", re.I
 )
 _ENDS = (".", "!", "?", ":", ";", "\u3002", "\uff01", "\uff1f", "\u0964", "\u06d4", "\u061f")
 _CLOSING = "\"'\u201d\u2019)]*\u2020\u2021"
 _LEAST_WORDS = 5  # of a row of running text
-_LOW = 0.6  # of the page's height: what ends above it was not cut by the page's end
 _HEAD_ROWS = 8  # of a table: its title and heads, above its first row of figures
+_LABEL_WORDS = 6  # of the head of a section
 _TABLE_FIGURES = 2  # in a row of a table
 _TABLE_ROWS = 2  # that make one
 _TAIL_ROWS = 5  # of a page, and of the table on the next, that are looked at
 
 
-def runs_over(
-    page: PageText, following: PageText, *, height_pt: float, following_height_pt: float
-) -> RunsOver | None:
-    """What goes on from a page to the next one; None where nothing is seen to.
-
-    Args:
-        page: words of the one.
-        following: words of the next.
-        height_pt: of the one.
-        following_height_pt: of the next.
-    """
+def runs_over(page: PageText, following: PageText) -> RunsOver | None:
+    """What goes on from a page to the next one; None where nothing is seen to."""
     rows, next_rows = page_rows(page), page_rows(following)
-    body = _body(rows, next_rows, height_pt)
-    next_body = _body(next_rows, rows, following_height_pt)
-    if not body or not next_body or body[-1].box.y1 < _LOW * height_pt:
+    body, next_body = _body(rows, next_rows), _body(next_rows, rows)
+    if not body or not next_body:
         return None
-    if _table_goes_on(rows, body, next_body):
+    if _table_goes_on(rows, body, next_rows, next_body):
         return "table"
     if _sentence_goes_on(page, body, following, next_body):
         return "sentence"
@@ -54,19 +43,25 @@ def runs_over(
 
 
 # --- running heads and feet ---------------------------------------------------------------------
-def _body(rows: Sequence[PageRow], others: Sequence[PageRow], height_pt: float) -> list[PageRow]:
-    """Rows without page numbers, and without what the other page has at the same place."""
-    margin = _MARGIN * height_pt
+def _body(rows: Sequence[PageRow], others: Sequence[PageRow]) -> list[PageRow]:
+    """Rows without page numbers and what the other page has too, at its top and at its end.
 
-    def is_body(row: PageRow) -> bool:
-        if row.box.y0 >= margin and row.box.y1 <= height_pt - margin:
-            return True
-        return not _PAGE_NUMBER.fullmatch(row.text) and not any(
-            abs(row.box.y0 - other.box.y0) < _SAME_PLACE_PT and _is_running(row, other)
-            for other in others
-        )
+    They are known by their order, not by their place: on pages printed from the web, the foot
+    follows the text wherever that ends.
+    """
+    first = _n_running(rows, others[:_EDGE_ROWS])
+    last = _n_running(list(reversed(rows[first:])), others[-_EDGE_ROWS:])
+    return list(rows[first : len(rows) - last])
 
-    return [row for row in rows if is_body(row)]
+
+def _n_running(rows: Sequence[PageRow], others: Sequence[PageRow]) -> int:
+    """How many rows, from the outermost, are no part of the text."""
+    for place, row in enumerate(rows[:_EDGE_ROWS]):
+        if not _PAGE_NUMBER.fullmatch(row.text) and not any(
+            _is_running(row, other) for other in others
+        ):
+            return place
+    return min(len(rows), _EDGE_ROWS)
 
 
 def _is_running(row: PageRow, other: PageRow) -> bool:
@@ -91,7 +86,7 @@ def _sentence_goes_on(
     end = last[-1].rstrip(_CLOSING)
     if not end or end.endswith(_ENDS) or not any(map(str.isalpha, " ".join(last))):
         return False
-    begin = first[0].lstrip("\"'\u201c\u2018([")
+    begin = first[0].lstrip("\"'\u201c\u2018")
     return begin[:1].islower()
 
 
@@ -114,12 +109,15 @@ def _first_line(text: PageText, body: Sequence[PageRow]) -> Sequence[str]:
 
 # --- tables -------------------------------------------------------------------------------------
 def _table_goes_on(
-    rows: Sequence[PageRow], body: Sequence[PageRow], next_body: Sequence[PageRow]
+    rows: Sequence[PageRow],
+    body: Sequence[PageRow],
+    next_rows: Sequence[PageRow],
+    next_body: Sequence[PageRow],
 ) -> bool:
     """The page ends in rows of figures, and the next one begins with rows of as many.
 
-    Before these stands nothing, or a head that the page has as well, and one row more at most, as
-    of a new section. A head with other words or years is that of another table.
+    Before these stands nothing, or heads that the page has as well, and below them the label of a
+    section at most. Heads with other words or years are those of another table.
     """
     tail = [len(row.last_figures) for row in body[-_TAIL_ROWS:]]
     if tail[-1] < _TABLE_FIGURES or sum(n >= _TABLE_FIGURES for n in tail) < _TABLE_ROWS:
@@ -133,8 +131,16 @@ def _table_goes_on(
     if sum(n >= _TABLE_FIGURES for n in begun) < _TABLE_ROWS or not _usual(tail) & _usual(begun):
         return False
     said = {_heading(row) for row in rows}
-    is_new = [_heading(row) not in said for row in next_body[:first]]
-    return not any(is_new) or (len(is_new) > 1 and not any(is_new[:-1]))
+    heads = list(next_body[:first])
+    if heads and _heading(heads[-1]) not in said and _is_label(heads[-1]):
+        # A label alone may as well be the title of another table.
+        has_heads = first > 1 or any(_heading(row) in said for row in next_rows[:_EDGE_ROWS])
+        heads = heads[:-1] if has_heads else heads
+    return all(_heading(row) in said for row in heads)
+
+
+def _is_label(row: PageRow) -> bool:
+    return len(row.words) <= _LABEL_WORDS and not any(map(str.isdigit, row.text))
 
 
 def _heading(row: PageRow) -> str:

@@ -81,12 +81,7 @@ def neighbours_of(
             break
         ref = PageRef(page.hit.ref.document_id, page.hit.ref.page_number + 1)
         following = None if ref in taken else _readable(reader, ref, scope)
-        if following is None or not runs_over(
-            page.stored.text,
-            following.text,
-            height_pt=page.stored.height_pt,
-            following_height_pt=following.height_pt,
-        ):
+        if following is None or not runs_over(page.stored.text, following.text):
             continue
         taken.add(ref)
         number += 1

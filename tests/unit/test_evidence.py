@@ -373,11 +373,6 @@ def test_two_neighbours_are_added_at_most():
     assert [each.hit.ref.page_number for each in result.evidence] == [1, 3, 5, 2, 4]
 
 
-def over(page, following):
-    """Of two pages given as texts, what runs over."""
-    return runs_over(page, following, height_pt=792, following_height_pt=792)
-
-
 def ending(*rows):
     """A page whose rows end 100 pt above the page's end."""
     return words_at(rows, top_pt=692.0 - 14 * len(rows))
@@ -398,25 +393,31 @@ ROWS = ["Name 2022 2021", "Cash 12 34", "Debt 56 78", "Tax 90 12"]
         (ROWS, ["Name 2020 2019", "Land 3 4", "Plant 5 6"], None),  # that of another table
         (ROWS, ["Leases", "Name 2022 2021", "Land 3 4", "Plant 5 6"], None),
         (ROWS, ["Name 2022 2021", "Leases", "Land 3 4", "Plant 5 6"], "table"),
+        (ROWS, ["Leases", "Land 3 4", "Plant 5 6"], None),  # perhaps a title
         ([*ROWS, "See the notes."], ["Land 3 4", "Plant 5 6"], None),
         (["(1) Filed in May 2020.", "(2) Filed in June 2020."], ["(3) Filed.", "(4) Filed."], None),
     ],
 )
 def test_what_runs_over_is_seen_by_marks_and_columns(last, first, what):
-    assert over(ending(*last), words_at(first)) == what
+    assert runs_over(ending(*last), words_at(first)) == what
 
 
-def test_running_heads_and_page_numbers_lie_between_no_sentence():
-    head, foot = "Annual report of the company", "Page 4"
-    page = words_at([head, *[""] * 3, *CUT, *[""] * 12, foot], top_pt=20.0)
-    following = words_at([head, *[""] * 3, *REST, *[""] * 45, "Page 5"], top_pt=20.0)
-    assert over(page, following) == "sentence"
+@pytest.mark.parametrize("foot", ["4", "Page 4", "Turbines Ltd | 4"])
+def test_heads_and_feet_lie_between_no_sentence_wherever_the_text_ends(foot):
+    head = "Annual report of the company"
+    page = words_at([head, *CUT, foot])
+    following = words_at([head, *REST, foot.replace("4", "5")])
+    assert runs_over(page, following) == "sentence"
+    assert runs_over(words_at([*CUT, "Sales"]), following) is None  # a heading is no foot
 
 
-def test_a_page_that_ends_high_up_runs_over_to_nothing():
-    assert over(words_at(["It was marked by the rise of"]), words_at(REST)) is None
+def test_two_pages_of_like_words_with_other_numbers_have_no_running_head():
+    page = words_at(["Tax of 2021", *ROWS])
+    other = ["Name 2022 2021", "Land 3 4", "Plant 5 6"]
+    assert runs_over(page, words_at(["Tax of 2021", *other])) == "table"
+    assert runs_over(page, words_at(["Tax of 2018", *other])) is None
 
 
 def test_pages_without_words_run_over_to_nothing():
-    assert over(PageText.empty(), words_at(REST)) is None
-    assert over(ending(*CUT), PageText.empty()) is None
+    assert runs_over(PageText.empty(), words_at(REST)) is None
+    assert runs_over(ending(*CUT), PageText.empty()) is None
