@@ -56,8 +56,10 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
         (optional if settings.ocr.engine == "auto" and not installed_engines() else needed).append(
             ocr
         )
-    if settings.chat.model is not None:
-        optional.append(check("chat model", lambda: _chat(settings)))
+    answers_by_chat = settings.answer.model == "chat"
+    if settings.chat.model is not None or answers_by_chat:
+        found = check("chat model", lambda: _chat(settings))
+        (needed if answers_by_chat else optional).append(found)
     if (method := settings.retrieval.rerank.method) != "none":
         found = check("reranker", lambda: _reranker(settings))
         # A search goes on without a server; without the files of a model it does not begin.
@@ -70,7 +72,9 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
         if device["ok"]
         else f"{settings.retrieval.device}, which cannot be had",
         "store": settings.store.qdrant_url or "embedded (Qdrant Edge)",
-        "answer_model": settings.answer.model,
+        "answer_model": f"chat: {settings.chat.model}"
+        if answers_by_chat
+        else settings.answer.model,
         "checks": [*needed, *optional],
         "machine": {
             "python": platform.python_version(),
@@ -152,9 +156,21 @@ def _reranker(settings: Settings) -> str:
 
 
 def _chat(settings: Settings) -> str:
-    from rag.chat.choose import describe  # a client that only servers want
+    if settings.chat.model is None:
+        raise ConfigError(
+            "answer.model is chat, and there is no chat model",
+            next_step="Set chat.model with chat.url or chat.provider, or answer.model extractive.",
+        )
+    if settings.chat.provider == "openai":
+        from rag.chat.choose import describe  # a client that only servers want
 
-    return describe(settings.chat)
+        return describe(settings.chat)
+    from rag.wiring import load_chat  # brings what the provider needs
+
+    chat = load_chat(settings.chat)
+    assert chat is not None  # only asked where there is a model
+    chat.close()
+    return f"{chat.model_id} of {settings.chat.provider}; it was not asked anything"
 
 
 def _data_folder(folder: Path) -> str:

@@ -227,3 +227,30 @@ def test_conversations_are_named_shown_and_deleted(client, capsys):
 )
 def test_flags_that_exclude_each_other_are_a_mistake_of_usage(client, flags):
     assert run(["chat", *flags]) == 2
+
+
+# --- doctor -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("sets", "is_usable", "said"),
+    [
+        (["answer.model=chat"], False, "there is no chat model"),
+        (["answer.model=chat", "chat.model=m", "chat.provider=nobody"], False, "nobody"),
+        (
+            ["answer.model=chat", "chat.model=m", "chat.provider=azure_openai"],
+            False,
+            "azure_openai cannot be used",
+        ),
+        (["chat.model=m", "chat.provider=nobody"], True, "nobody"),
+    ],
+)
+def test_doctor_says_whether_the_chat_model_can_be_asked(
+    sets, is_usable, said, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    flags = [part for each in sets for part in ("--set", each)]
+    run(["doctor", "--json", "--data-dir", str(tmp_path), *flags])
+    found = json.loads(capsys.readouterr().out)
+    assert found["usable"] is is_usable
+    (check,) = [each for each in found["checks"] if each["name"] == "chat model"]
+    assert not check["ok"]
+    assert said in check["detail"]
