@@ -141,18 +141,18 @@ def evaluate_answers(
                 "dataset": dataset.digest,
                 "scope": plan.scope,
                 "oracle_pages": plan.oracle_pages,
-                "answerer": by.answerer,
                 "encoder": by.encoder,
-                "commit": commit(),  # who answers is code, too
             }
         ),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
+    now_at = commit()
     rows, asked_anew = ask_all(
         [*questions, *without],
         ask,
         out_dir=out_dir,
         config_hash=str(head["config_hash"]),
+        commit=now_at,
         progress=progress,
     )
     answers = [judge(query, rows[query.id], gold_pages(dataset, query.id)) for query in queries]
@@ -166,7 +166,8 @@ def evaluate_answers(
         **answer_figures(answers, list(scores.values()), threshold=plan.threshold),
         "errors": _errors(rows.values()),
         "notices": _notices(rows.values()),
-        "commit": commit(),
+        "taken_over": {"answers": len(rows) - asked_anew, "commits": _commits(rows.values())},
+        "commit": now_at,
         "machine": machine(),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -200,6 +201,11 @@ def evaluate_answers(
     if history_dir is not None and asked_anew:
         _append_to_history(history_dir, figures)
     return figures
+
+
+def _commits(rows: Iterable[Row]) -> list[str]:
+    """Of the code that answered, ascending: more than one where it was changed meanwhile."""
+    return sorted({str(row["commit"]) for row in rows})
 
 
 def _errors(rows: Iterable[Row]) -> dict[str, Json]:

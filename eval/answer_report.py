@@ -39,6 +39,9 @@ def answers_report(figures: Json) -> str:
         f"config     {figures['config_hash']}, encoder {figures['encoder'] or '-'}",
         f"machine    {cpu['cores']} x {cpu['cpu']}, commit {figures['commit'] or '-'}",
     ]
+    if taken_over := figures["taken_over"]["answers"]:
+        commits = ", ".join(each or "-" for each in figures["taken_over"]["commits"])
+        lines.append(f"taken over {taken_over} answers of an earlier run; commits {commits}")
     for label in ("errors", "notices"):
         lines += [
             f"{label:<10} {code}, {seen['questions']} questions: {seen['message']}"

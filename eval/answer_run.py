@@ -94,6 +94,7 @@ def ask_all(
     *,
     out_dir: Path,
     config_hash: str,
+    commit: str = "",
     progress: Progress = lambda _done, _whole: None,
 ) -> tuple[dict[str, Row], int]:
     """Ask, and keep `answers.jsonl` in `out_dir`: a row a question, as it was answered.
@@ -104,7 +105,8 @@ def ask_all(
             answer with an `error`, is a question that failed.
         out_dir: is there. Rows of the same `config_hash` that are there are taken over, except
             those that failed; all others are dropped.
-        config_hash: of everything that could change an answer.
+        config_hash: of every setting that could change an answer.
+        commit: of the code that answers; stands in each row, so that answers of older code show.
         progress: called with (questions answered, questions in all).
 
     Returns:
@@ -122,7 +124,7 @@ def ask_all(
     write_atomically(path, "".join(map(_line, rows.values())))
     with path.open("a", encoding="utf-8", newline="\n") as file:
         for number, question in enumerate(missing, start=1):
-            row, failure = _answered(question, ask, config_hash)
+            row, failure = _answered(question, ask, {"config_hash": config_hash, "commit": commit})
             rows[question.id] = row
             file.write(_line(row))
             file.flush()
@@ -135,8 +137,10 @@ def ask_all(
     return {each.id: rows[each.id] for each in questions}, len(missing)
 
 
-def _answered(question: AnswerQuestion, ask: Ask, config_hash: str) -> tuple[Row, RagError | None]:
-    head = {"id": question.id, "config_hash": config_hash}
+def _answered(
+    question: AnswerQuestion, ask: Ask, provenance: Mapping[str, str]
+) -> tuple[Row, RagError | None]:
+    head = {"id": question.id, **provenance}
     try:
         row = {**head, **ask(question)}
     except RagError as error:

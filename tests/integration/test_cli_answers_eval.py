@@ -189,6 +189,22 @@ def test_gold_pages_are_given_for_every_question_that_has_some(octavo, dataset, 
     assert {call["documents"] for call in octavo.asked} == {None}
     assert (figures["pages"], figures["headline"]["n"]) == ("gold", 3)
     assert figures["abstention"] is None
+    # What has no answer has no gold page, in any scope; and what was found is not what was given.
+    octavo.asked.clear()
+    measured(dataset, tmp_path / "out", "--oracle-pages", "--scope", "document")
+    assert "Who is the mayor?" not in [call["question"] for call in octavo.asked]
+    octavo.asked.clear()
+    measured(dataset, tmp_path / "out", "--scope", "document")
+    assert len(octavo.asked) == 5
+
+
+def test_an_unanswerable_question_that_fails_is_not_taken_for_an_abstention(
+    octavo, dataset, tmp_path
+):
+    octavo.said["Who is the mayor?"] = BackendError("no answer in time", code="chat_timeout")
+    figures = measured(dataset, tmp_path / "out", "--scope", "document", code=3)
+    assert figures["errors"]["chat_timeout"]["questions"] == 1
+    assert (figures["n_unanswerable"], figures["abstention"]) == (1, None)
 
 
 def test_a_question_that_fails_is_counted_and_asked_again_the_next_time(
@@ -227,6 +243,21 @@ def test_a_run_where_every_question_fails_alike_stops_early(octavo, dataset, tmp
     assert "no such server" in capsys.readouterr().err
     assert len(octavo.asked) == 5
     assert len(lines(out / "answers.jsonl")) == 5
+
+
+def test_a_change_of_the_code_meanwhile_shows_and_asks_nothing_anew(
+    octavo, dataset, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    monkeypatch.setattr("eval.answer_evaluation.commit", lambda: "before")
+    assert measured(dataset, out)["taken_over"] == {"answers": 0, "commits": ["before"]}
+    octavo.asked.clear()
+    monkeypatch.setattr("eval.answer_evaluation.commit", lambda: "after")
+    figures = measured(dataset, out)
+    assert not octavo.asked
+    assert figures["taken_over"] == {"answers": 3, "commits": ["before"]}
+    assert figures["commit"] == "after"
+    assert "taken over 3 answers of an earlier run; commits before" in capsys.readouterr().out
 
 
 def test_a_torn_line_is_asked_again(octavo, dataset, tmp_path):

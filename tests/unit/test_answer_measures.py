@@ -87,7 +87,9 @@ def test_cited_pages_count_once_and_recall_follows_what_is_needed():
     found = judge(query(), row(pages=twice), GOLD)
     assert (found.n_cited, found.n_cited_gold, found.recall) == (2, 1, 0.5)
     assert judge(query(gold_mode="any"), row(pages=twice), GOLD).recall == 1
-    figures = cited_pages([found, judge(query(), row(), GOLD)], 0.0)
+    uncited, withheld = row(pages=[]), row(confidence=0.1)
+    judged_rows = [judge(query(), each, GOLD) for each in (row(), uncited, withheld)]
+    figures = cited_pages([found, *judged_rows], 0.3)
     assert figures["precision"] == {"value": 0.75, "n": 2}
     assert figures["precision_of_pages"] == {"value": pytest.approx(2 / 3), "n": 3}
 
@@ -148,10 +150,13 @@ def test_no_question_that_counts_is_no_headline():
         "config_hash": "c",
         "machine": {"cores": 1, "cpu": "x"},
         "commit": "",
+        "taken_over": {"answers": 2, "commits": ["abc", "def+changes"]},
         "errors": {},
         "notices": {},
     }
-    assert "headline   - right" in answers_report(full)
+    report = answers_report(full)
+    assert "headline   - right" in report
+    assert "taken over 2 answers of an earlier run; commits abc, def+changes" in report
 
 
 def test_the_interval_of_a_share_is_wilsons():
