@@ -43,11 +43,13 @@ class Block:
         body: from its first row to its last.
         data: those of the body that have figures.
         above: the lines over it that may be heads and titles, from the top.
+        wraps: lines of the body with words that go on in the cells of the row above.
     """
 
     body: list[int]
     data: list[int]
     above: list[int] = field(default_factory=list)
+    wraps: list[int] = field(default_factory=list)
 
 
 def with_tails_cut(lines: Sequence[VisualLine]) -> list[VisualLine]:
@@ -59,10 +61,10 @@ def with_tails_cut(lines: Sequence[VisualLine]) -> list[VisualLine]:
     for number, line in enumerate(lines):
         pieces: list[Piece] = []
         for place, piece in enumerate(line.pieces):
-            if piece.lead is None or not _is_cut(lines, number, place):
+            if not piece.tail or not _is_cut(lines, number, place):
                 pieces.append(piece)
             else:
-                pieces += [piece.lead, *piece.tail]
+                pieces += [*([piece.lead] if piece.lead else []), *piece.tail]
         cut.append(line if len(pieces) == len(line.pieces) else replace(line, pieces=tuple(pieces)))
     return cut
 
@@ -71,9 +73,11 @@ def _is_cut(lines: Sequence[VisualLine], number: int, place: int) -> bool:
     line = lines[number]
     piece = line.pieces[place]
     lead = piece.lead
-    if lead is None or lead.n_words > 2 * _LABEL_WORDS or _MONTH_LAST.search(lead.text):
-        return False
-    if lead.text[0].islower() and lead.n_words >= _RUNNING_WORDS:
+    if lead is not None and (
+        lead.n_words > 2 * _LABEL_WORDS
+        or _MONTH_LAST.search(lead.text)
+        or (lead.text[0].islower() and lead.n_words >= _RUNNING_WORDS)
+    ):
         return False
     others = (*lines[max(0, number - 4) : number], *lines[number + 1 : number + 5])
     near = [figure for other in others for figure in other.figures]
@@ -86,7 +90,7 @@ def _is_cut(lines: Sequence[VisualLine], number: int, place: int) -> bool:
     if len(piece.tail) > 1:
         return n_aligned >= max(2, len(piece.tail) - 1)
     is_last = place + 1 == len(line.pieces) or line.pieces[place + 1].is_figure
-    return n_aligned == 1 and is_last and lead.n_words <= _LABEL_WORDS
+    return n_aligned == 1 and is_last and lead is not None and lead.n_words <= _LABEL_WORDS
 
 
 def blocks_of(lines: Sequence[VisualLine]) -> list[Block]:
@@ -106,11 +110,14 @@ class _Scan:
         self.blocks: list[Block] = []
         self.open: Block | None = None
         self.waiting: list[int] = []  # lines of words that are the table's if a row follows
+        self.wraps: list[int] = []  # those of them that go on with cells
 
     def take(self, number: int) -> None:
         line = self.lines[number]
         if self.open is not None and self._goes_inside(number):
             self.waiting.append(number)
+            if not line.figures:
+                self.wraps.append(number)
         elif is_data(line):
             if self.open is not None and not self._goes_on(number):
                 self.close()
@@ -119,10 +126,14 @@ class _Scan:
             else:
                 self.open.body += [*self.waiting, number]
                 self.open.data.append(number)
-            self.waiting = []
+                self.open.wraps += self.wraps
+            self.waiting, self.wraps = [], []
         elif self.open is not None:
             if self._is_label(line) and self._gap(number) <= _FAR * line.height:
                 self.waiting.append(number)
+            elif self._may_wrap(number):
+                self.waiting.append(number)
+                self.wraps.append(number)
             else:
                 self.close()
 
@@ -137,7 +148,7 @@ class _Scan:
             used = self.blocks[-1].body[-1] if self.blocks else -1
             self.open.above = self._above(self.open.body[0], used)
             self.blocks.append(self.open)
-        self.open, self.waiting = None, []
+        self.open, self.waiting, self.wraps = None, [], []
 
     def _gap(self, number: int) -> float:
         return self.lines[number].box.y0 - self.lines[number - 1].box.y1
@@ -174,7 +185,14 @@ class _Scan:
             zone = min(piece.core.x0 for at in self.open.data for piece in self.lines[at].figures)
             return len(self.open.data) > 2 and line.box.x1 < zone - 2 * line.height
         above = [piece for at in self.open.data[-1:] for piece in self.lines[at].texts[1:]]
-        if not above or number != self.open.body[-1] + 1 + len(self.waiting):
+        if not any(
+            abs(piece.core.x0 - other.core.x0) <= 0.7 * line.height
+            or abs(piece.middle - other.middle) <= line.height
+            for piece in line.pieces
+            for other in above
+        ):
+            return False
+        if number != self.open.body[-1] + 1 + len(self.waiting):
             return False
         return all(
             any(
@@ -187,6 +205,24 @@ class _Scan:
                 for other in self.lines[self.open.data[-1]].figures
             )
             for piece in line.pieces
+        )
+
+    def _may_wrap(self, number: int) -> bool:
+        """Words close under a row, all right of its label, that are no heads of what follows."""
+        if self.open is None:
+            return False
+        line = self.lines[number]
+        row = self.lines[self.open.data[-1]]
+        return (
+            number == self.open.data[-1] + 1
+            and self._gap(number) <= _LEADING * line.height
+            and not line.figures
+            and line.n_words <= _HEAD_WORDS
+            and len(line.pieces) < len(row.pieces)
+            and bool(row.texts)
+            and row.pieces[0] is row.texts[0]
+            and line.box.x0 > row.texts[0].box.x1
+            and _PERIOD_WORDS.search(line.text) is None
         )
 
     def _is_label(self, line: VisualLine) -> bool:

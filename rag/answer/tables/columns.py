@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from rag.answer.tables.lines import Piece, VisualLine
 
@@ -16,6 +17,9 @@ _IS_PERIOD = re.compile(
     r"august|september|october|november|december|(?:19|20)\d\d)\b",
     re.IGNORECASE,
 )
+_WIDER_SPACE = 0.42  # heights: in heads set so close that only this parts them
+_PART_WORDS = 16
+_LEAST_SINGLES = 3
 _SPANS_ALL = 0.6  # of the distance between columns: how far from the middle a head may stand
 
 
@@ -39,6 +43,10 @@ class Band:
     @property
     def x1(self) -> float:
         return max(piece.core.x1 for piece in self.pieces.values())
+
+    def shared_with(self, piece: Piece) -> float:
+        """Width that a piece stands over or under the column; below 0 where it does not."""
+        return min(self.x1, piece.core.x1) - max(self.x0, piece.core.x0)
 
     @property
     def middle(self) -> float:
@@ -149,15 +157,33 @@ def is_period_head(piece: Piece) -> bool:
 
 def parts_over(piece: Piece, reach: Sequence[tuple[float, float]]) -> list[Piece]:
     """A piece as heads of several columns, where wider spaces lie between those columns."""
-    if not piece.parts:
+    parts = _parts(piece)
+    if len(parts) < 2:
         return [piece]
     middles = [(x0 + x1) / 2 for x0, x1 in reach]
 
     def nearest(part: Piece) -> int:
         return min(range(len(middles)), key=lambda column: abs(middles[column] - part.middle))
 
-    columns = [nearest(part) for part in piece.parts]
-    return list(piece.parts) if len(set(columns)) == len(columns) else [piece]
+    columns = [nearest(part) for part in parts]
+    if len(set(columns)) < len(columns):
+        return [piece]
+    # Single words of a period are its words, and no heads.
+    is_single = all(part.n_words == 1 for part in parts)
+    return [piece] if is_single and is_period_head(piece) else parts
+
+
+def _parts(piece: Piece) -> list[Piece]:
+    """A run of few words cut at spaces wider than its narrowest, or at every space."""
+    n = piece.n_words
+    if piece.is_figure or not 2 <= n <= _PART_WORDS:
+        return []
+    gaps = [b.x0 - a.x1 for a, b in pairwise(piece.word_boxes)]
+    limit = max(_WIDER_SPACE * piece.box.height, 1.4 * min(gaps) if n > 2 else 0.0)
+    ends = [place for place, gap in enumerate(gaps, 1) if gap >= limit]
+    if not ends:
+        ends = list(range(1, n)) if n >= _LEAST_SINGLES else []
+    return list(piece.cut((*ends, n))) if ends else []
 
 
 def _columns_under(

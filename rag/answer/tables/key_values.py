@@ -50,6 +50,12 @@ def _row(text: PageText, piece: Piece, after: Piece | None) -> Row | None:
         found = cell_figure(text.words, figure[0], figure[-1] + 1) if figure else None
         if found is None or not any(map(str.isdigit, found.text)):
             return None
+        if (
+            found.text.endswith(")")
+            and "(" not in found.text
+            and not any("(" in text.words[word] for word in name)
+        ):
+            return None  # the number of a list: "as follows: 1)"
         said = " ".join(text.words[word] for word in name)
         return Row(said, spans_of(name), (Cell((found.start, found.end), found, 0),))
     return None

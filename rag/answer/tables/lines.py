@@ -28,8 +28,7 @@ from rag.page_text import PageText
 
 _WIDE_GAP = 0.8  # heights: a space is about 0.3, between columns there is more
 _WIDER_THAN_USUAL = 1.8  # of the spaces of a justified line
-_WIDER_SPACE = 0.42  # heights: in heads set so close that only this parts them
-_PART_WORDS = 16
+_CLOSE = 0.45  # heights: figures as close as words are one number, or a table set very close
 _FAR_SIGN = 25  # heights from a sign of money to its figure, at most
 _SAME_LINE = 0.5  # of the smaller height that two words share
 _BULLET = re.compile(
@@ -56,7 +55,7 @@ class Piece:
     edge: float = 0.0  # right edge of a figure's last digit
     tail: tuple[Piece, ...] = ()
     lead: Piece | None = None  # a run of words without its tail
-    parts: tuple[Piece, ...] = ()  # of a run of words, where its spaces are wider than others
+    word_boxes: tuple[Box, ...] = ()  # of a run of words
 
     @property
     def is_year(self) -> bool:
@@ -69,6 +68,18 @@ class Piece:
     @property
     def n_words(self) -> int:
         return len(self.words)
+
+    def cut(self, ends: Sequence[int]) -> tuple[Piece, ...]:
+        """A run of words as several; `ends` are where each ends, in words of the run."""
+        words = self.text.split(" ")
+        starts = (0, *ends)
+        parts = []
+        for start, end in zip(starts, ends, strict=False):
+            box = union(self.word_boxes[start:end])
+            said = " ".join(words[start:end])
+            own = self.word_boxes[start:end]
+            parts.append(Piece(self.words[start:end], box, box, False, said, word_boxes=own))
+        return tuple(parts)
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -222,7 +233,9 @@ def _pieces(text: PageText, boxes: Sequence[Box], group: Sequence[int]) -> list[
     figures = _figures_at_end(text, boxes, group)
     n_figure_words = sum(figure.n_words for figure in figures)
     if n_figure_words == len(group):
-        return figures
+        gaps = [b.box.x0 - a.box.x1 for a, b in pairwise(figures)]
+        if not gaps or max(gaps) > _CLOSE * boxes[group[0]].height:
+            return figures
     return [_words_piece(text, boxes, tuple(group), figures)]
 
 
@@ -232,31 +245,15 @@ def _words_piece(
     n_tail = sum(figure.n_words for figure in tail)
     box = union(boxes[word] for word in words)
     return Piece(
-        words,
+        tuple(words),
         box,
         box,
         False,
         " ".join(text.words[word] for word in words),
         tail=tuple(tail),
-        lead=_words_piece(text, boxes, words[: len(words) - n_tail]) if n_tail else None,
-        parts=_parts(text, boxes, words),
+        lead=_words_piece(text, boxes, words[:-n_tail]) if 0 < n_tail < len(words) else None,
+        word_boxes=tuple(boxes[word] for word in words),
     )
-
-
-def _parts(text: PageText, boxes: Sequence[Box], words: Sequence[int]) -> tuple[Piece, ...]:
-    """A run of few words cut at spaces that are wider than its narrowest, if there are any."""
-    if not 2 <= len(words) <= _PART_WORDS:
-        return ()
-    gaps = [boxes[b].x0 - boxes[a].x1 for a, b in pairwise(words)]
-    limit = max(_WIDER_SPACE * boxes[words[0]].height, 1.4 * min(gaps) if len(gaps) > 1 else 0.0)
-    groups: list[list[int]] = [[words[0]]]
-    for gap, word in zip(gaps, words[1:], strict=True):
-        if gap >= limit:
-            groups.append([])
-        groups[-1].append(word)
-    if len(groups) == 1:
-        return ()
-    return tuple(_words_piece(text, boxes, tuple(group)) for group in groups)
 
 
 def _figures_at_end(text: PageText, boxes: Sequence[Box], group: Sequence[int]) -> list[Piece]:

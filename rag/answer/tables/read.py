@@ -29,6 +29,7 @@ from rag.page_text import PageText
 
 _SCALE_WORDS = 14
 _HEAD_WORDS = 10
+_RUNNING_WORDS = 5
 _TITLE_LINES = 4
 _TITLE_WORDS = 40
 
@@ -113,7 +114,10 @@ def _table(
         for word in piece.words
     ]
     stub += [word for number in stubs for word in lines[number].words]
-    rows = RowReader(text, bands).read([lines[number] for number in (*labels, *block.body)])
+    rows = RowReader(text, bands).read(
+        [lines[number] for number in (*labels, *block.body)],
+        [lines[number] for number in block.wraps],
+    )
     if not any(row.label for row in rows):
         return None
     title_words = [word for number in titles for word in lines[number].words]
@@ -214,7 +218,8 @@ def _above(
             )
             is_head = is_head and piece.middle > zone and not is_title
             begins_left = piece.box.x0 < zone - 2 * height and not is_period_head(piece)
-            if is_head and (piece.n_words > _HEAD_WORDS or begins_left):
+            is_running = piece.text[0].islower() and piece.n_words >= _RUNNING_WORDS
+            if is_head and (piece.n_words > _HEAD_WORDS or begins_left or is_running):
                 is_head = False
             if _says_scale(text, line) and (is_head or (not heads and line.box.x1 <= zone)):
                 stubs.append(number)

@@ -49,10 +49,15 @@ class RowReader:
     waiting: list[VisualLine] = field(default_factory=list)
     drafts: list[_Draft] = field(default_factory=list)
 
-    def read(self, lines: Sequence[VisualLine]) -> tuple[Row, ...]:
+    def read(
+        self, lines: Sequence[VisualLine], wraps: Sequence[VisualLine] = ()
+    ) -> tuple[Row, ...]:
+        """Rows from the top; `wraps` are those lines that go on in the cells of a row."""
         last: VisualLine | None = None
         for line in lines:
-            if line.figures or self._has_cells(line):
+            if any(line is wrap for wrap in wraps):
+                self._go_on(line)
+            elif line.figures or self._has_cells(line):
                 self._data(line)
                 last = line
             elif last is not None and not self.waiting and is_continuation(last, line):
@@ -73,6 +78,25 @@ class RowReader:
             )
             for draft in self.drafts
         )
+
+    def _go_on(self, line: VisualLine) -> None:
+        """Add words to the cells of words they stand under, and to the label."""
+        if not self.drafts:
+            return
+        draft = self.drafts[-1]
+        for piece in line.pieces:
+            overlaps = [band.shared_with(piece) for band in self.bands]
+            column = max(range(len(overlaps)), key=overlaps.__getitem__)
+            if overlaps[column] <= 0.0:
+                if abs(piece.box.x0 - draft.x0) <= line.height:
+                    draft.label += piece.words
+                continue
+            draft.texts = tuple(
+                TextCell(cell.spans + piece.spans, f"{cell.text} {piece.text}", column)
+                if cell.column == column
+                else cell
+                for cell in draft.texts
+            )
 
     def _scale(self, label: tuple[int, ...]) -> float | None:
         found = [scale_in(self.text, span) for span in spans_of(label)]
