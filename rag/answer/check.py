@@ -6,20 +6,39 @@ them an `Answer` (docs/adr/0029-checks-of-answers.md).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rag.answer.arithmetic import Recomputed, comes_to, recompute
 from rag.answer.citations import cite
 from rag.answer.draft import Draft, DraftClaim, Source
+from rag.answer.figures import Figure, figures_in
+from rag.answer.page_figures import PageFigures
+from rag.answer.plain_text import plain
+from rag.errors import InputError
+from rag.language.detection import ENGLISH, page_language, question_language
 from rag.ports import Evidence
-from rag.types import Answer, Citation, Claim, ClaimState, Notice, Support, TokenUsage
+from rag.scoring.lexical import content_terms, terms
+from rag.types import (
+    Answer,
+    Calculation,
+    Citation,
+    Claim,
+    ClaimState,
+    Notice,
+    Support,
+    TokenUsage,
+)
 
 Policy = Literal["strict", "flag"]
 
 _NOTHING_STANDS = "Nothing of the answer could be found on the pages shown."
 _NO_ANSWER = "The documents do not answer this question."
 _MARK = "[unsupported]"
+_TOLD_CHARS = 160  # of a quote that is not found; a model may have made up a page of it
+_REASON_CHARS = 400
 
 
 @dataclass(frozen=True)
@@ -38,11 +57,29 @@ class CheckedClaim:
     dropped: tuple[str, ...]
 
 
+@dataclass
+class _Sources:
+    """What of a claim's sources holds.
+
+    Attributes:
+        held: citations, their markers still 0, and whether an image was seen.
+        quoted: pages whose words are quoted.
+        seen: pages that were seen and not read.
+        dropped: why others do not hold.
+    """
+
+    held: list[tuple[Source, Citation]] = field(default_factory=list)
+    quoted: list[Evidence] = field(default_factory=list)
+    seen: list[Evidence] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class _Counted:
     checked: CheckedClaim
     n_offered: int
-    n_verified: int
+    n_held: int
+    recomputed: Recomputed | None
 
 
 class Checker:
@@ -50,12 +87,13 @@ class Checker:
 
     def __init__(self, evidence: Sequence[Evidence], *, policy: Policy) -> None:
         self._pages = {page.number: page for page in evidence}
+        self._figures = {page.number: PageFigures(page) for page in evidence}
         self._policy = policy
         self._counted: dict[DraftClaim, _Counted] = {}
-        self._citations: dict[tuple[int, str, object], Citation] = {}
+        self._citations: dict[tuple[object, ...], Citation] = {}
 
     def check(self, draft: DraftClaim) -> CheckedClaim:
-        """The claim, its sources held against their pages; the same claim again is not new."""
+        """The claim, held against its pages; the same claim again is not checked again."""
         if draft not in self._counted:
             self._counted[draft] = self._count(draft)
         return self._counted[draft].checked
@@ -84,67 +122,171 @@ class Checker:
         checked = [self.check(claim) for claim in claims]
         support = self._support(claims)
         shown = [each.claim for each in checked if self._is_shown(each.claim)]
-        stands = any(claim.state is not ClaimState.UNSUPPORTED for claim in shown)
-        unsupported = [line for each in checked for line in _did_not_hold(each)]
-        text = " ".join(map(_sentence, shown))
-        if not stands:
-            text = draft.reason or (_NOTHING_STANDS if claims else _NO_ANSWER)
+        standing = [claim for claim in shown if claim.state is not ClaimState.UNSUPPORTED]
+        unsupported = tuple(dict.fromkeys(line for each in checked for line in _not_held(each)))
+        if not standing:
+            reason = _shortened(plain(draft.reason), _REASON_CHARS)
+            return Answer(
+                text=reason or (_NOTHING_STANDS if claims else _NO_ANSWER),
+                abstained=True,
+                model_id=model_id,
+                unsupported=unsupported,
+                claims=tuple(replace(each.claim, markers=()) for each in checked),
+                support=support if claims else None,
+                prompt_hash=prompt_hash,
+                usage=usage,
+                notices=tuple(notices),
+            )
         held = support.citation_precision * support.citation_recall
         return Answer(
-            text=text,
-            abstained=not stands,
+            text=" ".join(map(_sentence, shown)),
+            abstained=False,
             model_id=model_id,
-            citations=self._cited_by(shown) if stands else (),
-            unsupported=tuple(dict.fromkeys(unsupported)),
-            confidence=(held if confidence is None else confidence) if stands else 0.0,
-            short=draft.short if stands else "",
+            citations=self._cited_by(shown),
+            unsupported=unsupported,
+            confidence=held if confidence is None else confidence,
+            short=self._short(plain(draft.short), claims),
             claims=tuple(each.claim for each in checked),
-            support=support if claims else None,
+            support=support,
             prompt_hash=prompt_hash,
             usage=usage,
             notices=tuple(notices),
         )
 
+    # --- a claim ----------------------------------------------------------------------------------
     def _count(self, draft: DraftClaim) -> _Counted:
-        held: list[tuple[Source, Citation]] = []
-        dropped: list[str] = []
+        text = plain(draft.text)
+        sources = self._sources(draft, text)
+        reasons: list[str] = []
+        calculation = recomputed = None
+        is_seen = not sources.quoted
+        if not text:
+            reasons.append("It says nothing.")
+        elif not sources.held:
+            reasons.append(
+                "No source of it holds." if draft.sources else "No page is cited for it."
+            )
+        else:
+            recomputed, calculation, missing = self._calculation(draft, sources, reasons)
+            missing += self._missing_figures(text, sources, recomputed)
+            # Words cannot tell what a chart shows, so what they lack may have been seen there.
+            is_seen = is_seen or (bool(missing) and bool(sources.seen))
+            if missing and not sources.seen:
+                reasons += missing
+        state = ClaimState.VISUAL if is_seen else ClaimState.SUPPORTED
+        claim = Claim(
+            text,
+            ClaimState.UNSUPPORTED if reasons else state,
+            reasons=tuple(reasons),
+            calculation=calculation,
+        )
+        new: list[Citation] = []
+        if self._is_shown(claim):
+            markers = {self._marker(source, citation, new) for source, citation in sources.held}
+            claim = replace(claim, markers=tuple(sorted(markers)))
+        checked = CheckedClaim(claim, tuple(new), tuple(sources.dropped))
+        return _Counted(checked, len(draft.sources), len(sources.held), recomputed)
+
+    def _sources(self, draft: DraftClaim, text: str) -> _Sources:
+        found = _Sources()
         for source in draft.sources:
             page = self._pages.get(source.evidence)
             if page is None:
-                dropped.append(f"evidence [{source.evidence}] was not shown")
+                found.dropped.append(f"Evidence [{source.evidence}] was not shown.")
                 continue
-            found = cite(page, source.quote, marker=0, near=source.near)
-            if found is None:
-                dropped.append(f'the page does not say "{source.quote}"')
+            hit = page.hit
+            where = f"Page {hit.ref.page_number} of {hit.source}"
+            if not source.quote.strip():
+                if page.image is None:
+                    found.dropped.append(
+                        f"{where} was not shown as an image, and no quote is given."
+                    )
+                    continue
+                seen = Citation(0, hit.ref, hit.source, "", (), verified=False, is_visual=True)
+                found.held.append((source, seen))
+                found.seen.append(page)
+                continue
+            told = f'"{_shortened(plain(source.quote), _TOLD_CHARS)}"'
+            citation = cite(page, source.quote, marker=0, near=source.near)
+            if citation is None:
+                found.dropped.append(f"{where} does not say {told}.")
+            elif not _speaks_of(citation.quote, f"{text} {draft.formula} {draft.expression}", page):
+                found.dropped.append(f"{where} says {told}, but the quote does not speak of it.")
             else:
-                held.append((source, found))
-        state = ClaimState.SUPPORTED if held else ClaimState.UNSUPPORTED
-        reasons = () if held else ("No source of it was found.",)
-        claim = Claim(draft.text, state, (), reasons)
-        new: list[Citation] = []
-        if self._is_shown(claim):
-            markers = {self._marker(source, citation, new) for source, citation in held}
-            claim = Claim(draft.text, state, tuple(sorted(markers)), reasons)
-        checked = CheckedClaim(claim, tuple(new), tuple(dropped))
-        return _Counted(checked, len(draft.sources), len(held))
+                found.held.append((source, citation))
+                found.quoted.append(page)
+        return found
 
+    def _calculation(
+        self, draft: DraftClaim, sources: _Sources, reasons: list[str]
+    ) -> tuple[Recomputed | None, Calculation | None, list[str]]:
+        """The arithmetic done again, and its operands that stand on no page cited."""
+        if not draft.expression.strip():
+            return None, None, []
+        try:
+            recomputed = recompute(draft.expression)
+        except InputError as error:
+            reasons.append(f"Its arithmetic does not hold: {error.message}.")
+            return None, None, []
+        pages = self._cited(sources)
+        missing = [
+            f"{operand.text} of its arithmetic stands on no page cited."
+            for operand in recomputed.operands
+            if not operand.is_constant
+            and not any(page.has_operand(operand.figure) for page in pages)
+        ]
+        expression = plain(draft.expression)
+        formula = plain(draft.formula) or expression
+        return recomputed, Calculation(formula, expression, recomputed.value), missing
+
+    def _missing_figures(
+        self, text: str, sources: _Sources, recomputed: Recomputed | None
+    ) -> list[str]:
+        """Figures of a claim that stand on no page cited and are no result, a sentence each."""
+        if _is_quoted(text, [citation.quote for _, citation in sources.held]):
+            return []
+        pages = self._cited(sources)
+        scales = self._document_scales([*sources.quoted, *sources.seen])
+        missing = []
+        for figure in figures_in(text.split()):
+            is_result = (
+                recomputed is not None
+                and comes_to(recomputed, figure, scales=sorted(scales))
+                and all(page.may_be_in(figure.unit) for page in pages)
+            )
+            if not is_result and not any(page.has(figure, text, scales=scales) for page in pages):
+                missing.append(f"{figure.text} stands on no page cited.")
+        return list(dict.fromkeys(missing))
+
+    def _cited(self, sources: _Sources) -> list[PageFigures]:
+        numbers = dict.fromkeys(page.number for page in [*sources.quoted, *sources.seen])
+        return [self._figures[number] for number in numbers]
+
+    def _document_scales(self, cited: Iterable[Evidence]) -> frozenset[float]:
+        """What the pages shown of the cited documents say that figures are in.
+
+        A table that runs over says so on its first page alone.
+        """
+        documents = {page.hit.ref.document_id for page in cited}
+        return frozenset(
+            scale
+            for page in self._pages.values()
+            if page.hit.ref.document_id in documents
+            for scale in self._figures[page.number].scales
+        )
+
+    # --- markers and shares -----------------------------------------------------------------------
     def _marker(self, source: Source, citation: Citation, new: list[Citation]) -> int:
+        """The same words of the same page have one marker."""
         key = (source.evidence, citation.quote, citation.boxes)
         if key not in self._citations:
-            made = Citation(
-                len(self._citations) + 1,
-                citation.ref,
-                citation.source,
-                citation.quote,
-                citation.boxes,
-                citation.verified,
-                citation.is_visual,
-            )
-            self._citations[key] = made
-            new.append(made)
+            self._citations[key] = replace(citation, marker=len(self._citations) + 1)
+            new.append(self._citations[key])
         return self._citations[key].marker
 
     def _is_shown(self, claim: Claim) -> bool:
+        if not claim.text:
+            return False
         return self._policy == "flag" or claim.state is not ClaimState.UNSUPPORTED
 
     def _cited_by(self, claims: Sequence[Claim]) -> tuple[Citation, ...]:
@@ -153,19 +295,86 @@ class Checker:
 
     def _support(self, claims: Sequence[DraftClaim]) -> Support:
         counted = [self._counted[claim] for claim in claims]
-        offered = sum(each.n_offered for each in counted)
-        verified = sum(each.n_verified for each in counted)
-        standing = sum(each.checked.claim.state is not ClaimState.UNSUPPORTED for each in counted)
+        n_offered = sum(each.n_offered for each in counted)
+        n_held = sum(each.n_held for each in counted)
+        n_standing = sum(each.checked.claim.state is not ClaimState.UNSUPPORTED for each in counted)
         return Support(
-            citation_precision=verified / offered if offered else 1.0,
-            citation_recall=standing / len(counted) if counted else 1.0,
+            citation_precision=n_held / n_offered if n_offered else 1.0,
+            citation_recall=n_standing / len(counted) if counted else 1.0,
         )
 
+    def _short(self, short: str, claims: Sequence[DraftClaim]) -> str:
+        """The short answer where a claim that stands says it, or its arithmetic comes to it."""
+        wanted = _folded(short)
+        figures = figures_in(short.split())
+        for claim in claims:
+            counted = self._counted[claim]
+            if not wanted or counted.checked.claim.state is ClaimState.UNSUPPORTED:
+                continue
+            text = counted.checked.claim.text
+            if re.search(rf"(?<!\w)(?<!\d[.,]){re.escape(wanted)}(?!\w|[.,]\d)", _folded(text)):
+                return short
+            told = figures_in(text.split())
+            if len(figures) != 1:
+                continue
+            if any(_is_same(figures[0], each) for each in told):
+                return short
+            scales = [1.0, *(each.scale for each in told)]
+            if counted.recomputed and comes_to(counted.recomputed, figures[0], scales=scales):
+                return short
+        return ""
 
-def _did_not_hold(checked: CheckedClaim) -> list[str]:
-    claim = checked.claim
-    if claim.state is ClaimState.UNSUPPORTED:
-        return [claim.text, *checked.dropped]
+
+def _speaks_of(quote: str, statement: str, page: Evidence) -> bool:
+    """Whether a quote and a statement have a content word or a figure in common.
+
+    Words of two languages have none in common; that quote is held by its figures and its place.
+    """
+    if set(content_terms(statement)) & set(terms(quote)):
+        return True
+    amounts = {abs(each.amount) for each in figures_in(statement.split()) if each.amount}
+    shown = [each for each in figures_in(quote.split()) if each.amount]
+    if any(
+        abs(each.amount or 0.0) in amounts or abs(each.value or 0.0) in amounts for each in shown
+    ):
+        return True
+    language = page_language(page.text.text)
+    return language != ENGLISH and language != question_language(statement)
+
+
+def _is_quoted(text: str, quotes: Sequence[str]) -> bool:
+    """Whether a claim is nothing but its quotes: the page's own words mean what they mean there."""
+    rest = text
+    for quote in sorted(map(plain, quotes), key=len, reverse=True):
+        if quote:
+            rest = rest.replace(quote, " ")
+    return not any(map(str.isalnum, rest))
+
+
+def _is_same(first: Figure, second: Figure) -> bool:
+    if first.value is None or second.value is None:
+        return first.day is not None and (first.day, first.precision) == (
+            second.day,
+            second.precision,
+        )
+    return first.amount == second.amount and (
+        first.unit == second.unit or not first.unit or not second.unit
+    )
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(" .,;:!?\"'")
+
+
+def _shortened(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return text[:most].rsplit(" ", 1)[0] + " \u2026"
+
+
+def _not_held(checked: CheckedClaim) -> list[str]:
+    if checked.claim.state is ClaimState.UNSUPPORTED and checked.claim.text:
+        return [checked.claim.text, *checked.dropped]
     return list(checked.dropped)
 
 

@@ -112,7 +112,7 @@ class _Controls:
             return " "
         if char in "\u200c\u200d" and _joins(self._last):
             return char
-        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp") or _is_selector(char):
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs") or _is_selector(char):
             return ""
         self._last = char
         return char

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from rag.answer.citations import locate_quote
 from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.passages import cut_passages
+from rag.answer.plain_text import plain
 from rag.geometry import Box
 from rag.page_text import PageText
 from rag.ports import AnswerRequest, EncodedQuery, Evidence
@@ -117,7 +118,7 @@ def test_every_citation_stands_on_its_page_and_its_boxes_cover_its_words(
     for citation in answer.citations:
         page = pages[citation.ref.page_number - 1].text
         assert citation.verified
-        assert f"{citation.quote} [{citation.marker}]" in answer.text
+        assert f"{plain(citation.quote)} [{citation.marker}]" in answer.text
         assert any(
             page.span_text(start, start + len(citation.quote.split())) == citation.quote
             and _cover(citation.boxes, page, start, start + len(citation.quote.split()))
