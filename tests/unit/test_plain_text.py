@@ -45,6 +45,7 @@ def test_nothing_that_comes_out_is_rendered_fetched_or_followed(text):
     assert [live for live in _LIVE if re.search(live, shown)] == []
 
 
+@settings(max_examples=25)
 @given(
     text=_TEXTS, opened=st.sampled_from(["<a ", "[", "[a](", "&#", "\x1b]", "x" * 500, "![" * 20])
 )
