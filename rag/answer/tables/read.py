@@ -216,8 +216,9 @@ def _above(
             is_title = (
                 abs(piece.middle - middle) < 1.5 * height < abs(zone_middle - middle) - height
             )
-            is_head = is_head and piece.middle > zone and not is_title
-            begins_left = piece.box.x0 < zone - 2 * height and not is_period_head(piece)
+            is_left = piece.box.x0 < zone - 2 * height
+            is_head = is_head and (piece.middle > zone or not is_left) and not is_title
+            begins_left = is_left and not is_period_head(piece)
             is_running = piece.text[0].islower() and piece.n_words >= _RUNNING_WORDS
             if is_head and (piece.n_words > _HEAD_WORDS or begins_left or is_running):
                 is_head = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from rag.answer.tables.scale import scale_in
 from rag.answer.tables.table import Cell, Row, TextCell
 from rag.page_text import PageText
 
+_LEADER = re.compile(r"[.\u2026\u00b7_]{2,}|[.\u00b7]")
+_LEADER_AT_END = re.compile(r"[.\u2026\u00b7_]{3,}$")
 _INDENT = 0.4  # heights
 _LEADING = 1.0  # heights between the lines of one label
 
@@ -67,9 +70,11 @@ class RowReader:
             else:
                 self.waiting.append(line)
                 last = None
+        for draft in self.drafts:
+            draft.label = tuple(w for w in draft.label if not _LEADER.fullmatch(self.text.words[w]))
         return tuple(
             Row(
-                self._said(draft.label),
+                _LEADER_AT_END.sub("", self._said(draft.label)),
                 spans_of(draft.label),
                 draft.cells,
                 draft.section,

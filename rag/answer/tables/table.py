@@ -84,7 +84,7 @@ class Row:
     """A label and its figures.
 
     Attributes:
-        label: words in reading order.
+        label: words in reading order; dots that lead to its figures are left out.
         section: heads above that the row stands under, outermost first.
         texts: cells of words.
         scale: where its label says one of its own, as in "Net sales (millions)".
