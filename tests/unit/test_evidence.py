@@ -237,7 +237,7 @@ def test_vectors_of_places_choose_the_pages_that_are_seen():
 def test_pages_named_by_whoever_asks_are_all_shown():
     named = hits(1, 2, 3, scores={1: {}, 2: {}, 3: {}})
     result = gathered(world(*THREE), named, answer_pages=1, image_pages=1)
-    assert [each.hit.ref.page_number for each in result.evidence] == [1, 2, 3]
+    assert shown(result) == [(1, 1, True, True), (2, 2, True, True), (3, 3, True, True)]
     assert all(each.vectors.shape == (2, 4) for each in result.evidence)
 
 
