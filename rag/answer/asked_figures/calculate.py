@@ -107,7 +107,7 @@ class Calculator:
         own = name if measure is None else measure.asked[0]
         can_derive = own not in within and len(within) < _NESTED
         for defined, formula in self.wanted.definitions:
-            if can_derive and _is_same(defined, name, measure):
+            if can_derive and is_same_name(defined, name, measure):
                 found = self.calculate(formula, when, years, (*within, own))
                 if found is not None:
                     return replace(found, measure=measure)
@@ -117,6 +117,7 @@ class Calculator:
                 found = self.calculate(formula, when, years, (*within, own))
                 if found is not None:
                     options.append(replace(found, score=found.score * _DERIVED, measure=measure))
+                    break
         return max(
             (option for option in options if option is not None),
             key=lambda option: option.score,
@@ -162,6 +163,8 @@ class Calculator:
         written = value_of(figure)
         if measure is not None and measure.is_outflow:
             written = abs(written)
+        elif measure is not None and measure.is_cost and self.tables.writes_costs_negative(best):
+            written = -written
         others = [each for each in found[1:] if abs(value_of(each.figure)) != abs(written)]
         margin = 1.0 if not others else min(1.0, 0.7 + 3 * (best.score - others[0].score))
         digits = digits_of(figure)
@@ -176,7 +179,7 @@ class Calculator:
         )
 
 
-def _is_same(defined: Words, name: Words, measure: Measure | None) -> bool:
+def is_same_name(defined: Words, name: Words, measure: Measure | None) -> bool:
     if defined == name:
         return True
     return measure is not None and known_measure(defined) is measure

@@ -7,6 +7,7 @@ against the time. Every score is a share from 0 to 1, and scores of one figure m
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +32,14 @@ _OWNERS = frozenset(
 _SUBTOTALS = ("total", "net")
 _TELLING = 3  # words of a name that may have others between them
 _ANOTHER_STATEMENT, _NO_STATEMENT = 0.75, 0.8
+_CHANGE_OF_BALANCE = 0.4  # a cash flow statement says how a balance changed
+_ONE_PART = 0.6  # of a company, where another column says the whole
 _ONE_WORD = 0.7  # a name of one word is on many pages
 _INTERIM = 0.3  # a year is asked for, and the column is the end of a quarter
 _NO_PERIODS = 0.75  # the column says no time
 _LATEST = 0.9  # no time was asked for, and the latest was taken
+_EXPENSE_NEGATIVE = re.compile(r"\((?:expense|provision|charge)s?\)", re.IGNORECASE)
+_COSTS = frozenset("cost expense".split())
 _CHANGE = frozenset("change variance increase decrease growth".split())
 
 
@@ -105,12 +110,27 @@ class Tables:
                 continue
             score = label * time * self._aside_score(figure, aside)
             score *= _statement_score(figure, measure, statements)
+            score *= _ONE_PART if _is_part(figure) else 1.0
             if near is not None and figure.label == near.label:
                 same = figure.page_table.number == near.page_table.number
                 score *= 1.1 if same and figure.row_number == near.row_number else 1.05
             if score >= _LEAST:
                 found.append(FoundCell(figure, min(1.0, score)))
         return sorted(found, key=lambda each: -each.score)
+
+    def writes_costs_negative(self, found: Found) -> bool:
+        """Whether a figure stands where what is spent has a minus sign or brackets."""
+        figure = found.figure
+        if not isinstance(figure, TableFigure):
+            return False
+        if _EXPENSE_NEGATIVE.search(figure.row.label):
+            return True
+        costs = [
+            each.cell.figure.value or 0.0
+            for each in self.figures
+            if each.page_table is figure.page_table and set(each.label) & _COSTS
+        ]
+        return sum(value < 0 for value in costs) > len(costs) / 2
 
     def _words_score(self, figure: TableFigure, name: Words) -> float:
         """How much of the name a row and its column say, and how much of the row the name says."""
@@ -201,9 +221,26 @@ def _measure_score(figure: TableFigure, measure: Measure) -> float:
             best *= 0.6
         if not figure.cell.figure.decimals:
             best *= 0.3
-    elif figure.is_percent and not measure.is_percent and measure.formulas == ():
+    if measure.unlike in figure.label and measure.name.split()[0] not in figure.label:
+        best *= 0.3
+    if figure.is_percent and not measure.is_percent and measure.formulas == ():
         best *= 0.2
     return best
+
+
+_WHOLE = frozenset(("consolidated", "total"))
+
+
+def _is_part(figure: TableFigure) -> bool:
+    """Whether a column beside it of the same time is the total of both."""
+    if _WHOLE & set(figure.head):
+        return False
+    columns = figure.page_table.table.columns
+    return any(
+        column.period == figure.period and _WHOLE & set(name_words(column.head))
+        for column in columns
+        if figure.period is not None
+    )
 
 
 def _same_name(label: Words, name: Words) -> float:
@@ -224,7 +261,7 @@ def _same_name(label: Words, name: Words) -> float:
         extra = [word for word in label[: -len(name)] if word not in _NEUTRAL]
         return 0.94 if not extra else max(0.0, 0.6 - 0.15 * len(extra))
     if len(name) >= _TELLING and set(name) <= set(label):
-        extra = [word for word in label if word not in name and word not in _NEUTRAL]
+        extra = [word for word in label if word not in {*name, *_NEUTRAL, *_OWNERS}]
         return max(0.0, 0.88 - 0.12 * len(extra))
     return 0.0
 
@@ -238,4 +275,7 @@ def _statement_score(
         return 1.0
     if not statement:
         return _NO_STATEMENT
+    # Of balances, a cash flow statement has that of cash alone.
+    if statement == "cash flow" and wanted == {"balance"} and "cash" not in figure.label:
+        return _CHANGE_OF_BALANCE
     return 1.0 if statement in wanted else _ANOTHER_STATEMENT

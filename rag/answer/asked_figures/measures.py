@@ -19,6 +19,8 @@ class Measure:
         rows: words of the labels it may stand under, the more usual first.
         formulas: how it follows from other measures, the more usual first.
         statement: "income", "balance", "cash flow" or empty.
+        is_cost: whether brackets say so in a table that writes its costs in brackets.
+        unlike: a word that makes a label another figure; empty for none.
         is_outflow: whether brackets around it say no more than that money left.
         is_per_share: whether the scale of its table does not apply to it.
         is_percent: whether it is told in percent.
@@ -30,8 +32,10 @@ class Measure:
     formulas: tuple[Formula, ...] = ()
     statement: str = ""
     is_outflow: bool = False
+    is_cost: bool = False
     is_per_share: bool = False
     is_percent: bool = False
+    unlike: str = ""
 
 
 @cache
@@ -45,8 +49,10 @@ def measures() -> tuple[Measure, ...]:
             tuple(parse_formula(formula) for formula in entry.get("formulas", ())),
             entry.get("statement", ""),
             entry.get("kind") == "outflow",
+            entry.get("kind") == "cost",
             entry.get("kind") == "per share",
             entry.get("is_percent", False),
+            entry.get("unlike", ""),
         )
         for name, entry in tomllib.loads(text).items()
     )

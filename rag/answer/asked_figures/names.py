@@ -9,6 +9,12 @@ from rag.scoring.lexical import terms
 _POSSESSIVE = re.compile(r"(?<=\w)['\u2019]s?(?=\W|$)")
 _ASIDE = re.compile(r"/?\s?\([^()]*\)")  # "(loss)", "(Note 5)", "/(benefit from)"
 _FOOTNOTE = re.compile(r"(?<=[a-zA-Z])\s?\d\s*$|\.{3,}")
+# What follows says how it was measured, not what it is.
+_MEASURED = re.compile(
+    r"(?<=\w)\s*[,\u2013\u2014-]?\s*(?:\b(?:net of|less:? allowances?|less accumulated|at cost)\b|"
+    r"\u2014\s*net of).*",
+    re.IGNORECASE,
+)
 _NO_NAME = frozenset("a an and at by for in of on or the to from".split())
 
 Words = tuple[str, ...]
@@ -22,5 +28,5 @@ def name_words(text: str) -> Words:
 
 def label_words(label: str) -> Words:
     """Words of a row's label without its asides; all of them where nothing else is left."""
-    bare = _FOOTNOTE.sub(" ", _ASIDE.sub(" ", label))
+    bare = _MEASURED.sub("", _FOOTNOTE.sub(" ", _ASIDE.sub(" ", label)))
     return name_words(bare) or name_words(label)

@@ -28,7 +28,8 @@ def figure_proposal(question: Question, evidence: Sequence[Evidence]) -> Proposa
     if wanted is None:
         return None
     sources = frozenset("".join(name_words(page.hit.source)) for page in evidence)
-    calculator = Calculator(Tables(tables_of(evidence)), Sentences(evidence), wanted, sources)
+    tables = tables_of(evidence)
+    calculator = Calculator(Tables(tables), Sentences(evidence, tables), wanted, sources)
     found = calculator.calculate(wanted.formula)
     if found is None or not found.operands or found.score < _LEAST:
         return None

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from rag.answer.asked_figures.cells import PageTable
 from rag.answer.asked_figures.measures import Measure
 from rag.answer.asked_figures.names import Words, name_words
 from rag.answer.asked_figures.periods import PeriodMention, periods_in
 from rag.answer.asked_figures.stated import Found, quote_source
 from rag.answer.draft import Source
+from rag.answer.figure_words import CURRENCIES
 from rag.answer.figures import Figure, figures_in
 from rag.answer.passages import PassageKind, Span, cut_passages
 from rag.answer.tables.periods import matches
@@ -24,6 +26,8 @@ SENTENCE = 0.85  # what a sentence says of a figure is less plain than a row und
 _COVERED = 0.55  # share of what the name tells that a sentence must say
 _NO_TIME = 0.8  # no time is said, or none was asked for and this is not the latest
 _NEAR_WORDS = 30.0  # a figure so far from the words of its name is half as likely meant
+_CHANGED = 0.5  # "increased $3 million" is a change, "increased to" is not
+_CURRENCIES = frozenset(CURRENCIES.values())
 _YEARS = range(1900, 2101)
 
 
@@ -60,7 +64,7 @@ class SentenceFigure:
 
     @property
     def currency(self) -> str:
-        return "" if self.is_percent else self.figure.unit
+        return self.figure.unit if self.figure.unit in _CURRENCIES else ""
 
     def sources(self) -> tuple[Source, ...]:
         return (quote_source(self.evidence, self.span),)
@@ -85,12 +89,25 @@ class _Sentence:
 class Sentences:
     """The sentences of the evidence that have figures, to be searched; read when first asked."""
 
-    def __init__(self, evidence: Sequence[Evidence]) -> None:
+    def __init__(self, evidence: Sequence[Evidence], tables: Sequence[PageTable] = ()) -> None:
         self._evidence = evidence
+        self._tables = tables
 
     @cached_property
     def _sentences(self) -> list[_Sentence]:
-        return [each for page in self._evidence for each in _sentences(page)]
+        rows: dict[int, list[Span]] = {}
+        for each in self._tables:
+            spans = rows.setdefault(each.evidence.number, [])
+            spans += [cell.span for row in each.table.rows for cell in row.cells]
+        return [
+            sentence
+            for page in self._evidence
+            for sentence in _sentences(page)
+            if not any(
+                sentence.span[0] <= start < sentence.span[1]
+                for start, _ in rows.get(page.number, ())
+            )
+        ]
 
     @cached_property
     def _with(self) -> Counter[str]:
@@ -121,6 +138,7 @@ class Sentences:
                 if time == 0 or not _is_of_kind(figure, called, measure):
                     continue
                 away = min(abs(figure.place - sentence.span[0] - place) for place in places)
+                time *= _CHANGED if _is_change(figure) else 1.0
                 near = 1 / (1 + away / _NEAR_WORDS)
                 found.append(Found(figure, SENTENCE * share * time * near))
         return sorted(found, key=lambda each: -each.score)
@@ -196,6 +214,17 @@ def _time(figure: SentenceFigure, wanted: Period | None) -> float:
         return matches(wanted, figure.period)
     year = str(wanted.year)
     return _NO_TIME if any(year in word for word in figure.evidence.text.words) else 0.6
+
+
+_ROSE = re.compile(
+    r"\b(?:increased?|decreased?|declined?|rose|fell|grew|down|up)\s+(?:by\s+)?(?:approximately\s+)?$",
+    re.IGNORECASE,
+)
+
+
+def _is_change(figure: SentenceFigure) -> bool:
+    words = figure.evidence.text.words[max(figure.span[0], figure.place - 3) : figure.place]
+    return _ROSE.search(f"{' '.join(words)} ") is not None
 
 
 _ASKS_SHARE = re.compile(r"\b(?:percent\w*|proportion|share of|rate)\b|%", re.IGNORECASE)

@@ -25,6 +25,7 @@ class Wanted:
         definitions: formulas that the question itself gives, by the words of their names.
         statements: "income", "balance", "cash flow", as far as the question names them.
         is_relative: whether the value is a share or a relative change.
+        is_growth: whether it is a relative change, which is told in percent.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Wanted:
     definitions: tuple[tuple[Words, Formula], ...] = ()
     statements: tuple[str, ...] = ()
     is_relative: bool = False
+    is_growth: bool = False
 
 
 _RANGE = re.compile(r"\s*(?:-|\u2013|\u2014|to|through|until)\s*", re.IGNORECASE)
@@ -67,6 +69,7 @@ _GROWTH = re.compile(
     r"|%\s*(?:change|growth|increase|decrease)(?:\s+(?:of|in))?",
     re.IGNORECASE,
 )
+_YEARLY = re.compile(r"\b(?:year[- ]over[- ]year|yoy|year[- ]on[- ]year)\b", re.IGNORECASE)
 _GREW = re.compile(
     r"\b(?:grow|grew|grown|increased?|decreased?|declined?|rise|rose|risen|fall|fell|fallen"
     r"|drop(?:ped)?|changed?|shrink|shrank)\b",
@@ -102,8 +105,9 @@ _RATIO = re.compile(
     re.IGNORECASE,
 )
 _NAME = r"[A-Z\d][\w.&\u2019']*"
+_NAMES = rf"{_NAME}(?:(?:,?\s+|\s+(?:&|and|of)\s+){_NAME})*"
 _NAMED = re.compile(
-    rf"\s*\b(?i:for|of|by|at|does|do|did)\s+(?:the\s+)?(?P<name>{_NAME}(?:[\s,]+{_NAME})*)(?=[\s,]|$)"
+    rf"\s*\b(?i:for|of|by|at|does|do|did)\s+(?:the\s+)?(?P<name>{_NAMES})(?=[\s,]|$)"
 )
 _OWNED = re.compile(
     rf"(?P<name>(?:\b{_NAME}\s+)*\b[A-Z\d][\w.&]*?)(?:['\u2019]s|(?<=s)['\u2019])\s+"
@@ -152,6 +156,8 @@ def _read(asking: str, writing: Writing, mentions: list[PeriodMention]) -> Wante
         else None
     )
     if (growth := _GROWTH.search(bare)) or grew:
+        bare = _YEARLY.sub(" ", bare)
+        growth, grew = _GROWTH.search(bare), _GREW.search(bare) if grew else None
         changed = growth or grew
         assert changed is not None
         quantity = _quantity(f"{bare[: changed.start()]} {bare[changed.end() :]}")
@@ -268,7 +274,12 @@ def _cagr(quantity: Wanted, periods: tuple[Period, ...]) -> Wanted | None:
         return None
     growth = Operation("/", at(quantity.formula, ends[1]), at(quantity.formula, ends[0]))
     root = Operation("**", growth, Operation("/", Constant("1"), Constant(str(n_years))))
-    return Wanted(f"{quantity.name} CAGR", Operation("-", root, Constant("1")), is_relative=True)
+    return Wanted(
+        f"{quantity.name} CAGR",
+        Operation("-", root, Constant("1")),
+        is_relative=True,
+        is_growth=True,
+    )
 
 
 def _change(
@@ -283,7 +294,7 @@ def _change(
         before, after = _year_before(at(now, period)), at(now, period)
     if is_relative:
         change = Operation("/", Operation("-", after, before), before)
-        return Wanted(f"growth of {quantity.name}", change, is_relative=True)
+        return Wanted(f"growth of {quantity.name}", change, is_relative=True, is_growth=True)
     difference = Operation("-", before, after) if is_fall else Operation("-", after, before)
     return Wanted(f"change in {quantity.name}", difference)
 

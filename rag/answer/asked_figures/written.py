@@ -60,8 +60,10 @@ def value_text(wanted: Wanted, found: Calculated, *, with_scale: bool) -> str:
 
 def _ratio_text(wanted: Wanted, found: Calculated) -> str:
     writing: Writing = wanted.writing
-    is_percent = writing.is_percent or (
-        found.measure is not None and found.measure.is_percent and writing.decimals is None
+    is_percent = (
+        writing.is_percent
+        or wanted.is_growth
+        or (found.measure is not None and found.measure.is_percent and writing.decimals is None)
     )
     value = found.value * 100 if is_percent else found.value
     least = 2
