@@ -64,7 +64,7 @@ class Served:
 
     Attributes:
         at_once: requests under way now.
-        hung_up: set once a client has gone away from a stall.
+        hung_up: set once a client has gone away before the end, or from a stall.
     """
 
     url: str
@@ -136,6 +136,7 @@ def serving(answer: Callable[[Request], Reply], *, port: int = 0) -> Iterator[Se
                 self._send(answer(request))
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True  # the client gave up
+                served.hung_up.set()
             finally:
                 with lock:
                     served.at_once -= 1
