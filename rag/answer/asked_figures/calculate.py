@@ -32,6 +32,7 @@ class Calculated:
         value: scales applied: dollars, not millions of dollars; percent are as written.
         written: what `expression` comes to; differs from `value` by the scale of the operands.
         words: the formula in words.
+        dated: the same with the year of each figure.
         expression: the formula in figures as the pages write them.
         operands: in the order of the expression, each figure once.
         score: 0 to 1.
@@ -43,6 +44,7 @@ class Calculated:
     value: float
     written: float
     words: str
+    dated: str
     expression: str
     operands: tuple[Found, ...]
     score: float
@@ -83,7 +85,9 @@ class Calculator:
         """
         match formula:
             case Constant(text):
-                return Calculated(float(text), float(text), text, text, (), 1.0, is_relative=True)
+                return Calculated(
+                    float(text), float(text), text, text, text, (), 1.0, is_relative=True
+                )
             case Amount():
                 return self._amount(formula, period, years, within)
             case Mean(parts):
@@ -168,10 +172,12 @@ class Calculator:
         others = [each for each in found[1:] if abs(value_of(each.figure)) != abs(written)]
         margin = 1.0 if not others else min(1.0, 0.7 + 3 * (best.score - others[0].score))
         digits = digits_of(figure)
+        name_said = figure.name or amount.name
         return Calculated(
             written * figure.scale,
             written,
-            figure.name or amount.name,
+            name_said,
+            f"{name_said} ({period.year})" if period is not None and period.year else name_said,
             f"(-{digits})" if written < 0 else digits,
             (best,),
             best.score * margin,
@@ -198,6 +204,7 @@ def _mean(values: Sequence[Calculated]) -> Calculated | None:
         value=total.value / count,
         written=total.written / count,
         words=f"({total.words}) / {count}",
+        dated=f"({total.dated}) / {count}",
         expression=f"({total.expression}) / {count}",
         binding=_BINDING["/"],
         measure=None,
@@ -277,6 +284,8 @@ def _joined(
         written,
         f"{_bracketed(first, binding, first.words)} {operator} "
         f"{_bracketed(second, binding + 1, second.words)}",
+        f"{_bracketed(first, binding, first.dated)} {operator} "
+        f"{_bracketed(second, binding + 1, second.dated)}",
         f"{_bracketed(first, binding, first.expression)} {operator} "
         f"{_bracketed(second, binding + 1, second.expression)}",
         operands,

@@ -21,6 +21,7 @@ from rag.ports import Evidence
 _YEAR_DAYS, _APART_DAYS = 365, 20
 _HEAD_WORDS = 40  # of a page: what names a statement whose table has no title
 _GAP_WORDS = 6  # between the parts of a row that are quoted as one: signs, leaders
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _PER_SHARE = re.compile(r"\bper (?:\w+ )*(?:share|unit)\b|\bearnings per\b", re.IGNORECASE)
 _NO_AMOUNT = re.compile(r"\bshares?\b|\bper cent|percent|%|\bratio\b", re.IGNORECASE)
 
@@ -163,7 +164,10 @@ class TableFigure:
         if 0 <= self.cell.column < len(columns) and columns[self.cell.column].spans:
             own = columns[self.cell.column].spans
             lines = _merged([span for column in columns for span in column.spans])
-            quoted += [line for line in lines if any(line[0] <= span[0] < line[1] for span in own)]
+            over = [line for line in lines if any(line[0] <= span[0] < line[1] for span in own)]
+            text = self.evidence.text
+            dated = [line for line in over if _YEAR.search(text.span_text(*line))]
+            quoted += dated or over
         return tuple(quote_source(self.page_table.evidence, span) for span in quoted)
 
 

@@ -8,7 +8,7 @@ from rag.answer.asked_figures.calculate import Calculator
 from rag.answer.asked_figures.cells import tables_of
 from rag.answer.asked_figures.find import Tables
 from rag.answer.asked_figures.names import name_words
-from rag.answer.asked_figures.sentences import Sentences
+from rag.answer.asked_figures.sentences import SentenceFigure, Sentences
 from rag.answer.asked_figures.wanted import wanted_of
 from rag.answer.asked_figures.written import draft_of
 from rag.answer.draft import Proposal
@@ -16,6 +16,8 @@ from rag.answer.question import Question
 from rag.ports import Evidence
 
 _LEAST = 0.3
+# A figure of no known name, by the words of the question alone: many questions are near to it.
+_ANY_ROW, _ANY_SENTENCE = 0.9, 0.6
 
 
 def figure_proposal(question: Question, evidence: Sequence[Evidence]) -> Proposal | None:
@@ -31,6 +33,10 @@ def figure_proposal(question: Question, evidence: Sequence[Evidence]) -> Proposa
     tables = tables_of(evidence)
     calculator = Calculator(Tables(tables), Sentences(evidence, tables), wanted, sources)
     found = calculator.calculate(wanted.formula)
-    if found is None or not found.operands or found.score < _LEAST:
+    if found is None or not found.operands:
         return None
-    return Proposal(draft_of(wanted, found), found.score)
+    confidence = found.score
+    if found.is_figure and found.measure is None:
+        is_told = isinstance(found.operands[0].figure, SentenceFigure)
+        confidence *= _ANY_SENTENCE if is_told else _ANY_ROW
+    return Proposal(draft_of(wanted, found), confidence) if confidence >= _LEAST else None

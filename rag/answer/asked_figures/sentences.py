@@ -52,7 +52,7 @@ class SentenceFigure:
 
     @property
     def heading(self) -> str:
-        return self.called
+        return self.evidence.text.span_text(*self.span)
 
     @property
     def is_percent(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 from rag.answer.draft import Source
 from rag.answer.figures import Figure
 from rag.answer.passages import Span
+from rag.answer.tables.table import Period
 from rag.ports import Evidence
 
 
@@ -33,6 +34,8 @@ class StatedFigure(Protocol):
     def name(self) -> str: ...
     @property
     def heading(self) -> str: ...
+    @property
+    def period(self) -> Period | None: ...
     @property
     def is_percent(self) -> bool: ...
     @property

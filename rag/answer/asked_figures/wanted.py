@@ -209,6 +209,7 @@ def _quantity(phrase: str) -> Wanted | None:
             text = around
     while (shorter := _TAIL.sub("", _LEAD.sub("", text)).strip(" ,;:")) != text:
         text = shorter
+    text = " ".join(text.split())
     if not name_words(text):
         return None
     aside = " ".join(asides)

@@ -7,6 +7,7 @@ import math
 from rag.answer.asked_figures.calculate import Calculated
 from rag.answer.asked_figures.clause import Writing
 from rag.answer.asked_figures.formula import Amount
+from rag.answer.asked_figures.sentences import SentenceFigure
 from rag.answer.asked_figures.wanted import Wanted
 from rag.answer.draft import Draft, DraftClaim, Source
 
@@ -20,7 +21,7 @@ def draft_of(wanted: Wanted, found: Calculated) -> Draft:
     claim = DraftClaim(
         _sentence(wanted, found, told),
         _sources(found),
-        "" if found.is_figure else found.words,
+        "" if found.is_figure else found.dated if len(_years(found)) > 1 else found.words,
         "" if found.is_figure else found.expression,
     )
     return Draft((claim,), short)
@@ -99,10 +100,29 @@ def _sources(found: Calculated) -> tuple[Source, ...]:
 
 def _sentence(wanted: Wanted, found: Calculated, value: str) -> str:
     if found.is_figure and found.measure is None:
-        return f"{found.operands[0].figure.heading}: {value}."
+        figure = found.operands[0].figure
+        if isinstance(figure, SentenceFigure):
+            return figure.heading if figure.heading.endswith(".") else f"{figure.heading}."
+        return f"{figure.heading}: {value}."
     name = wanted.name[:1].upper() + wanted.name[1:]
     aside = wanted.formula.aside if isinstance(wanted.formula, Amount) else ""
     whose = f" of {aside}" if aside else ""
-    when = wanted.periods[0].text if len(wanted.periods) == 1 else ""
-    when = f" in {when}" if when[:1].isupper() or when[:1].isdigit() else f" {when}" if when else ""
-    return f"{name}{whose}{when} was {value}."
+    verb = "were" if name.endswith("s") and not name.endswith("ss") else "was"
+    return f"{name}{whose}{_when(wanted, found)} {verb} {value}."
+
+
+def _when(wanted: Wanted, found: Calculated) -> str:
+    """The times asked for, else the year of the figures."""
+    asked = [period.text for period in wanted.periods]
+    if len(asked) > 1:
+        return f" from {asked[0]} to {asked[-1]}"
+    if asked:
+        is_led = asked[0][:1].islower()
+        return f" {asked[0]}" if is_led else f" in {asked[0]}"
+    years = _years(found)
+    return f" in {years.pop()}" if len(years) == 1 else ""
+
+
+def _years(found: Calculated) -> set[int]:
+    periods = [each.figure.period for each in found.operands]
+    return {period.year for period in periods if period is not None and period.year is not None}
