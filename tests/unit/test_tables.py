@@ -253,3 +253,27 @@ def test_a_page_of_three_thousand_words_is_read_in_a_moment():
     assert time.process_time() - started < 1.0  # 0.1 s where nothing else runs
     assert len(table.rows) == 300
     assert all(len(row.cells) == 9 for row in table.rows)
+
+
+def test_words_that_go_on_under_a_cell_are_of_that_cell():
+    sheet = Sheet()
+    for number, name in enumerate(("A. Shah", "B. Modi", "C. Vaish")):
+        y = 100 + 25 * number
+        sheet.put(name, 50, y)
+        sheet.put("Executive", 200, y)
+        sheet.put(str(number), 350, y)
+        sheet.put("and Independent", 200, y + 11)
+    table = _only(sheet)
+    assert [row.label for row in table.rows] == ["A. Shah", "B. Modi", "C. Vaish"]
+    assert [row.texts[0].text for row in table.rows] == ["Executive and Independent"] * 3
+
+
+def test_figures_at_the_ends_of_lines_are_cells_only_under_each_other():
+    ragged, set_to_edges = Sheet(), Sheet()
+    for number, label in enumerate(("Growth", "Interest and taxes", "Other payables")):
+        y = 100 + 12 * number
+        ragged.put(f"{label} 12 34", 50, y)
+        set_to_edges.put(f"{label} 12 34", 250, y, "right")
+    assert read_tables(ragged.text()) == []
+    table = _only(set_to_edges)
+    assert [len(row.cells) for row in table.rows] == [2, 2, 2]

@@ -139,11 +139,12 @@ class _Scan:
 
     def close(self) -> None:
         if self.open is not None:
-            after = [
-                number
-                for number in self.waiting[:1]
-                if is_continuation(self.lines[number - 1], self.lines[number])
-            ]
+            # What goes on in the cells or the label of the last row is the table's too.
+            after = self.waiting[:1]
+            if after and after[0] in self.wraps:
+                self.open.wraps += after
+            elif not after or not is_continuation(self.lines[after[0] - 1], self.lines[after[0]]):
+                after = []
             self.open.body += after
             used = self.blocks[-1].body[-1] if self.blocks else -1
             self.open.above = self._above(self.open.body[0], used)
