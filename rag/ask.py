@@ -84,9 +84,13 @@ class Asker:
             ConfigError: evidence that the answer model cannot read.
             Cancelled: the deadline was.
         """
+        n_pages = self._settings.answer_pages
+        if self._model.reads_images and self._retriever.looks_at_pixels:
+            # The best pages by their words and the best by their pixels need not be the same.
+            n_pages += self._settings.image_pages
         asked = SearchRequest(
             request.question,
-            self._settings.answer_pages,
+            n_pages,
             mode=request.mode,
             scope=request.scope,
             history=request.history,
@@ -109,6 +113,7 @@ class Asker:
             route=found.route,
             reads_images=self._model.reads_images,
             deadline=deadline,
+            scope=request.scope,
         )
         evidence = StageReport("evidence", len(gathered.evidence), _ms_since(start))
         start = time.perf_counter()

@@ -139,6 +139,11 @@ class Retriever:
         self._settings = settings
         self._models = models or SearchModels()
 
+    @property
+    def looks_at_pixels(self) -> bool:
+        """Whether MaxSim compares pictures of pages, beside legs that compare words."""
+        return self._encoder.wants_image
+
     def search(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         """The best pages for a question, of those the reader may see.
 

@@ -26,7 +26,8 @@ def test_each_settings_file_loads_and_says_what_it_is_for(config):
 
 
 def test_there_is_a_settings_file_for_each_place_to_run():
-    assert [path.stem for path in CONFIGS] == ["cluster", "cpu-vision", "embedded", "gpu", "server"]
+    places = ["chat", "cluster", "cpu-vision", "embedded", "gpu", "server"]
+    assert [path.stem for path in CONFIGS] == places
 
 
 def test_the_embedded_settings_file_writes_out_the_defaults():

@@ -1,7 +1,7 @@
 """Asking: what goes to the answer model, what is told meanwhile, what comes back when it fails."""
 
 import pytest
-from small_world import World
+from small_world import WordHasher, World
 
 from rag.ask import Asker, AskRequest
 from rag.deadline import Cancelled
@@ -120,3 +120,18 @@ def test_an_answer_ends_with_its_deadline(world):
     model = Says()
     asked(world, model)
     assert 100 < model.requests[0].deadline.remaining_s <= 120
+
+
+def test_a_model_that_reads_images_gets_pages_by_words_and_by_pixels_where_vectors_are_pixels(
+    world,
+):
+    class PixelHasher(WordHasher):
+        wants_image = True
+
+    model = Says()
+    model.reads_images = True
+    settings = AnswerSettings(answer_pages=2, image_pages=3, evidence="text")
+    for encoder, n_pages in ((world.encoder, 2), (PixelHasher(), 5)):
+        world.encoder = encoder
+        asker = Asker(world.retriever_with(), model, settings)
+        assert len(asker.ask(world.reader, AskRequest("tide power")).search.hits) == n_pages
