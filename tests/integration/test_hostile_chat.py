@@ -385,7 +385,7 @@ def test_half_an_answer_is_none_and_what_was_told_of_it_is_void(octavo, model, e
         return Said.text(text[: text.index('"formula"')], ending=ending)
 
     model.says(half)
-    asked = ask(octavo, True, deadline_s=2)
+    asked = ask(octavo, True, deadline_s=1.2)
     assert asked.code == ("chat_unreachable" if ending == "drop" else "chat_timeout")
     assert [each["event"] for each in asked.events].count("delta") > 0
     assert asked.events[-1]["event"] == "restarted"
@@ -396,16 +396,16 @@ def test_half_an_answer_is_none_and_what_was_told_of_it_is_void(octavo, model, e
 @pytest.mark.parametrize(
     "stall",
     [
-        Reply({}, after_s=2.5),
+        Reply({}, after_s=1.5),
         Dripping(headers={"Content-Type": "text/event-stream"}, parts=[], ending="stall"),
         Dripping(parts=[b'{"choices": '], ending="stall"),
-        Dripping(parts=[b": ping\n\n", 0.1] * 25),
+        Dripping(parts=[b": ping\n\n", 0.1] * 15),
     ],
     ids=["before the head", "after the head", "within JSON", "dripping"],
 )
 def test_a_stall_ends_with_the_deadline(octavo, model, stall, is_heard):
     model.says(stall)
-    asked = ask(octavo, is_heard, deadline_s=1.0)
+    asked = ask(octavo, is_heard, deadline_s=0.6)
     assert asked.code == "chat_timeout"
     assert "time for the answer was over" in asked.found.error["message"]
     model.says(RIGHT)
