@@ -262,6 +262,9 @@ def _percent_factors(said: _Quantity, gold: _Quantity, asked: _Asked) -> list[fl
 
 def _close(value: float, gold: _Quantity, asked: _Asked, *, is_scaled: bool) -> bool:
     """Equal, or rounded to it; a count must be equal."""
+    if not gold.value:
+        # Whatever is small, or is read in too large a unit, is near to nothing.
+        return value == 0
     difference = abs(value - gold.value)
     if difference <= 1e-9 * max(1.0, abs(gold.value)):
         return True

@@ -189,6 +189,7 @@ def test_the_interval_of_an_auc_holds_it_and_is_the_same_every_time():
     assert low < roc(answerable, unanswerable).auc < high
     assert auc_interval(answerable, unanswerable) == (low, high)
     assert auc_interval([1.0, 0.9], [0.1]) == (1.0, 1.0)
+    assert auc_interval([0.5, 0.5], [0.5]) == (0.5, 0.5)  # ties count half
     with pytest.raises(InputError):
         auc_interval([], [0.1])
 
