@@ -144,7 +144,7 @@ def _encoded(
     try:
         return encode(inputs)
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise_if_lost(error)
             raise
     # Outside of the handler: the error's traceback holds the tensors that did not fit.
@@ -158,7 +158,7 @@ def free_gpu_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError) or any(
         sign in text

@@ -13,11 +13,12 @@ import numpy as np
 
 from rag.encoders.checkpoint import load_errors
 from rag.encoders.dense_sentence import require_whole
+from rag.encoders.local_model import LocalPlan
 from rag.encoders.torch_runtime import in_batches
 from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.errors import ConfigError, ModelFailed
 from rag.ports import RerankPage
-from rag.rerankers.local_model import LocalPlan, own_names, plan_of, sigmoid
+from rag.rerankers.local_model import own_names, plan_of, sigmoid
 from rag.rerankers.page_words import best_of_each, fitting_words, passages
 from rag.settings import RerankSettings
 

@@ -1,83 +1,39 @@
-"""What rerankers that run here have in common: files, device, and errors in their settings' names.
-
-Files are found, read and refused as those of encoders are (`rag.encoders.checkpoint`).
-"""
+"""What rerankers that run here have in common: their section of the settings, and the sigmoid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from rag.encoders.checkpoint import Checkpoint, find_checkpoint
-from rag.encoders.torch_runtime import choose_device, choose_dtype
-from rag.errors import ConfigError, RagError
-from rag.settings import EncoderSettings, RerankSettings
+from rag.encoders.checkpoint import Checkpoint
+from rag.encoders.local_model import LocalPlan, ModelSection
+from rag.settings import RerankSettings
 
-_SECTION = "retrieval.rerank"
-_TOO_LARGE = (
-    f"Set {_SECTION}.batch_size lower, {_SECTION}.device to cpu, or choose a smaller model."
+_SECTION = ModelSection(
+    name="retrieval.rerank",
+    kind="rerankers",
+    too_large="Set retrieval.rerank.batch_size lower, retrieval.rerank.device to cpu, or choose a "
+    "smaller model.",
+    incomplete="Fetch the model again with `octavo models pull`, or name a model that was made "
+    "for reranking.",
 )
 
 
-@dataclass(frozen=True)
-class LocalPlan:
-    """Where a model of these settings runs, in which numbers."""
-
-    checkpoint: Checkpoint
-    device: torch.device
-    dtype: torch.dtype
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Of every `from_pretrained` here: files on this machine, in no format that runs code."""
-        return {
-            "dtype": self.dtype,
-            "attn_implementation": "sdpa",
-            "local_files_only": True,
-            "use_safetensors": True,
-        }
-
-
 def plan_of(settings: RerankSettings) -> LocalPlan:
-    """Raises what `find_checkpoint` and `choose_device` raise; ConfigError for an adapter."""
-    checkpoint = checkpoint_of(settings)
-    device = choose_device(settings.device)
-    return LocalPlan(checkpoint, device, choose_dtype("auto", device))
+    """Raises what `checkpoint_of` and `LocalPlan.of` raise."""
+    return LocalPlan.of(checkpoint_of(settings), settings.device)
 
 
 def checkpoint_of(settings: RerankSettings, *, fetch: bool = True) -> Checkpoint:
     """The model of the settings; `fetch` False asks no hub."""
-    asked = EncoderSettings(name="dense", model=settings.model, revision=settings.revision)
-    checkpoint = find_checkpoint(asked, fetch=fetch)
-    if checkpoint.adapter is not None:
-        raise ConfigError(
-            f"{checkpoint.name} is an adapter, and rerankers are read whole",
-            code="bad_model",
-            next_step="Merge it into its base model, and name the merged folder.",
-        )
-    return checkpoint
+    return _SECTION.checkpoint(settings.model, settings.revision, fetch=fetch)
 
 
-@contextmanager
-def own_names() -> Iterator[None]:
+def own_names() -> AbstractContextManager[None]:
     """Errors of what encoders and rerankers share, in the names of our settings."""
-    try:
-        yield
-    except RagError as error:
-        error.message = _renamed(error.message)
-        error.args = (error.message,)
-        error.next_step = _TOO_LARGE if error.code == "out_of_memory" else _renamed(error.next_step)
-        raise
-
-
-def _renamed(text: str) -> str:
-    return text.replace("encoder.", f"{_SECTION}.")
+    return _SECTION.own_names()
 
 
 def sigmoid(logits: npt.ArrayLike) -> list[float]:

@@ -15,12 +15,13 @@ from PIL import Image
 
 from rag.encoders.checkpoint import load_errors, require_loaded
 from rag.encoders.encoded import without_markup
+from rag.encoders.local_model import LocalPlan
 from rag.encoders.page_images import limit_cells, rgb, shaped
 from rag.encoders.torch_runtime import in_batches
 from rag.encoders.torchvision_guard import ensure_torchvision
 from rag.errors import ConfigError
 from rag.ports import RerankPage
-from rag.rerankers.local_model import LocalPlan, own_names, plan_of, sigmoid
+from rag.rerankers.local_model import own_names, plan_of, sigmoid
 from rag.settings import RerankSettings
 from rag.types import Json
 
