@@ -317,7 +317,9 @@ class Checker:
             told = figures_in(text.split())
             if len(figures) != 1:
                 continue
-            if any(_is_same(figures[0], each) for each in told):
+            # A question "in millions" is answered by the figure without its word of scale.
+            bare = [*told, *(replace(each, scale=1.0) for each in told)]
+            if any(_is_same(figures[0], each) for each in bare):
                 return short
             scales = [1.0, *(each.scale for each in told)]
             if counted.recomputed and comes_to(counted.recomputed, figures[0], scales=scales):
