@@ -1,10 +1,10 @@
 """Fits the confidence of rag/answer/confidence.py and prints what abstaining by it costs and saves.
 
 Every question is asked within its own document. Answerable are the questions of queries.jsonl,
-unanswerable those of unanswerable.jsonl; a logistic of the two features is fitted to those whose
-pages hold text (without text there is no answer and no choice), both sides weighing the same, and
-cross-validated by leaving out one document at a time. A second, easy set of unanswerable questions
-takes no part in the fit: answerable ones, asked of another document.
+unanswerable those of unanswerable.jsonl; a logistic of the two features is fitted to all of them,
+both sides weighing the same, and cross-validated by document in five folds, drawn five times. A
+second, easy set of unanswerable questions takes no part in the fit: answerable ones, asked of
+another document.
 
     octavo ingest DATASET/docs -c NAME --data-dir DIR
     python scripts/calibrate_abstention.py DATASET -c NAME --data-dir DIR
@@ -22,62 +22,64 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.abstention import Roc, RocPoint, choose_threshold, roc, roc_text
+from eval.abstention import Roc, RocPoint, auc_interval, least_misled, roc, roc_text
 from eval.datasets import Dataset, load_dataset
-from rag.answer.confidence import confidence_of, features, has_text
+from rag.answer.confidence import features, has_text
+from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.question import Question
-from rag.ask import Asker
-from rag.ports import EncodedQuery, Evidence
-from rag.settings import load_settings
+from rag.ask import Asker, AskRequest
+from rag.ports import AnswerRequest, Evidence
+from rag.settings import AnswerSettings, load_settings
 from rag.types import Answer, Principal
 from rag.wiring import Engine
 
 _RIDGE = 1.0  # on standardised features: few questions, so nothing may grow large
 _STEPS = 50
-_GRID = np.arange(0.05, 1.0, 0.05)
-_MAX_MISLED = 0.5
-_MIN_ANSWERED = 0.75
+_FOLDS, _DRAWS = 5, 5
+_REFUSED = 0.15  # of the answerable questions, at most
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question with what was found for it."""
+    """A question with what was found for it, and what the extractive model made of it."""
 
     doc: str
     has_text: bool
     gold_found: bool
     features: tuple[float, float]
-    confidence: float
+    answer: Answer
 
 
 class Recorder:
-    """AnswerModel that keeps the evidence it is shown."""
+    """AnswerModel that keeps the evidence it hands on."""
 
-    model_id = "recorder"
-
-    def __init__(self) -> None:
+    def __init__(self, settings: AnswerSettings) -> None:
+        self._model = ExtractiveAnswers(settings)
+        self.model_id = self._model.model_id
+        self.reads_images = self._model.reads_images
         self.evidence: list[Evidence] = []
 
-    def answer(self, question: str, query: EncodedQuery, evidence: Sequence[Evidence]) -> Answer:
-        del question, query
-        self.evidence = list(evidence)
-        return Answer("", abstained=True, model_id=self.model_id)
+    def answer(self, request: AnswerRequest) -> Answer:
+        self.evidence = list(request.evidence)
+        return self._model.answer(request)
 
 
 class Questioner:
     def __init__(self, engine: Engine, collection: str, dataset: Dataset) -> None:
-        self._recorder = Recorder()
-        self._asker = Asker(engine.retriever(collection), self._recorder, engine.settings.answer)
+        settings = engine.settings.answer
+        self._recorder = Recorder(settings)
+        self._asker = Asker(engine.retriever(collection), self._recorder, settings)
         self._reader = engine.reader(Principal.owner(), collection)
         self._dataset = dataset
 
     def ask(self, text: str, doc: str, *, query_id: str | None = None) -> Asked:
-        self._asker.ask(self._reader, text, scope=self._reader.scope(documents=[doc]))
+        scope = self._reader.scope(documents=[doc])
+        self._recorder.evidence = []
+        result = self._asker.ask(self._reader, AskRequest(text, scope=scope))
         evidence = self._recorder.evidence
-        question = Question(text)
-        found = features(question, evidence)
+        found = features(Question(text), evidence)
         gold = self._dataset.qrels.get(query_id or "", {})
         return Asked(
             doc=doc,
@@ -86,8 +88,8 @@ class Questioner:
                 len(page.text) > 0 and (page.hit.source, page.hit.ref.page_number) in gold
                 for page in evidence
             ),
-            features=(found.pairs, found.names),
-            confidence=confidence_of(question, evidence),
+            features=(found.pairs, found.missing),
+            answer=result.answer,
         )
 
 
@@ -113,11 +115,15 @@ def predict(weights: Array, rows: Array) -> Array:
     return chances
 
 
-def left_out(rows: Array, labels: Array, docs: npt.NDArray[np.str_]) -> Array:
-    """Each question's confidence by the fit to all documents but its own."""
+def left_out(rows: Array, labels: Array, docs: npt.NDArray[np.str_], *, seed: int) -> Array:
+    """Each question's confidence by the fit to the four folds its document is not in."""
+    names = np.unique(docs)
+    drawn = np.random.default_rng(seed).permutation(len(names)) % _FOLDS
+    fold = dict(zip(names.tolist(), drawn.tolist(), strict=True))
+    folds = np.array([fold[doc] for doc in docs.tolist()])
     confidences = np.zeros(len(labels))
-    for doc in np.unique(docs):
-        held_out = docs == doc
+    for number in range(_FOLDS):
+        held_out = folds == number
         confidences[held_out] = predict(fit(rows[~held_out], labels[~held_out]), rows[held_out])
     return confidences
 
@@ -132,19 +138,6 @@ def rates(threshold: float, answerable: Array, unanswerable: Array) -> RocPoint:
 
 def curve_of(answerable: Array, unanswerable: Array) -> Roc:
     return roc(answerable.tolist(), unanswerable.tolist())
-
-
-def chosen_threshold(answerable: Array, unanswerable: Array) -> tuple[float, str]:
-    """A round threshold that keeps both promises, the highest where several answer as many."""
-    kept = [
-        point
-        for point in (rates(round(float(step), 2), answerable, unanswerable) for step in _GRID)
-        if point.misled <= _MAX_MISLED and point.answered >= _MIN_ANSWERED
-    ]
-    if kept:
-        best = max(kept, key=lambda point: (point.answered, point.threshold))
-        return best.threshold, f"misled <= {_MAX_MISLED:.0%}, answered >= {_MIN_ANSWERED:.0%}"
-    return choose_threshold(curve_of(answerable, unanswerable)).threshold, "Youden's J"
 
 
 def main() -> None:
@@ -180,48 +173,49 @@ def report(
     elsewhere: Sequence[Asked],
 ) -> None:
     asked = [*answerable, *unanswerable]
-    used = np.array([question.has_text for question in asked])
-    is_answerable = np.array([True] * len(answerable) + [False] * len(unanswerable))[used]
-    rows = np.array([question.features for question in asked])[used]
-    docs = np.array([question.doc for question in asked])[used]
-    labels = is_answerable.astype(np.float64)
-    held_out = left_out(rows, labels, docs)
+    labels = np.array([1.0] * len(answerable) + [0.0] * len(unanswerable))
+    rows = np.array([question.features for question in asked])
+    docs = np.array([question.doc for question in asked])
+    can, cannot = labels == 1, labels == 0
+
+    draws = [left_out(rows, labels, docs, seed=seed) for seed in range(_DRAWS)]
+    aucs = [curve_of(draw[can], draw[cannot]).auc for draw in draws]
+    held_out = np.mean(draws, axis=0)
+    curve = curve_of(held_out[can], held_out[cannot])
+    chosen = least_misled(curve, answered=1 - _REFUSED)
+    low, high = auc_interval(held_out[can].tolist(), held_out[cannot].tolist())
     weights = fit(rows, labels)
     fitted = predict(weights, rows)
-    threshold, reason = chosen_threshold(held_out[is_answerable], held_out[~is_answerable])
-    curve = curve_of(held_out[is_answerable], held_out[~is_answerable])
-    point = rates(threshold, held_out[is_answerable], held_out[~is_answerable])
 
-    print(f"dataset {name}: {len(answerable)} answerable, {len(unanswerable)} unanswerable")
-    print(f"with text on the pages found: {is_answerable.sum()} and {(~is_answerable).sum()}")
-    print(f"fitted to all of these: pairs {weights[0]:.2f}, names {weights[1]:.2f}, ", end="")
+    print(
+        f"dataset {name}: {len(answerable)} answerable, {len(unanswerable)} unanswerable, ", end=""
+    )
+    print(f"{len(set(docs.tolist()))} documents")
+    n_text = [sum(question.has_text for question in side) for side in (answerable, unanswerable)]
+    print(f"with text on the pages found: {n_text[0]} and {n_text[1]}")
+    print(f"fitted to all of these: pairs {weights[0]:.2f}, missing {weights[1]:.2f}, ", end="")
     print(f"intercept {weights[2]:.2f}\n")
-    print("cross-validated by document, of those with text:")
-    print(roc_text(curve, chosen=point))
-    print(f"threshold {threshold:.2f} ({reason}); others:")
-    for step in (0.4, 0.45, 0.5, 0.55, 0.6):
-        other = rates(step, held_out[is_answerable], held_out[~is_answerable])
+    print(f"cross-validated by document, {_FOLDS} folds, AUC of {_DRAWS} draws: ", end="")
+    print(", ".join(f"{auc:.3f}" for auc in aucs))
+    print(f"of the mean of the draws, 95 % of resampled questions: {low:.3f} to {high:.3f}")
+    print(roc_text(curve, chosen=chosen))
+    for step in (0.45, 0.5, 0.52, 0.55, 0.6):
+        other = rates(step, held_out[can], held_out[cannot])
         print(f"  {step:.2f}: answered {other.answered:.0%}, misled {other.misled:.0%}")
+    print(f"in-sample AUC {curve_of(fitted[can], fitted[cannot]).auc:.3f}\n")
 
-    in_sample = curve_of(fitted[is_answerable], fitted[~is_answerable])
-    at = rates(threshold, fitted[is_answerable], fitted[~is_answerable])
-    print(
-        f"\nin-sample AUC {in_sample.auc:.3f}, answered {at.answered:.0%}, misled {at.misled:.0%}"
-    )
-    coded = np.array([question.confidence for question in asked])
-    everyone = np.array([True] * len(answerable) + [False] * len(unanswerable))
-    at = rates(threshold, coded[everyone], coded[~everyone])
-    print("as in the code, in-sample, with those that have no text and are always abstained from:")
-    print(f"  answered {at.answered:.0%} of {len(answerable)}, ", end="")
-    print(f"misled {at.misled:.0%} of {len(unanswerable)}")
-    found = np.array([question.confidence for question in answerable if question.gold_found])
-    print(f"  answered {(found >= threshold).mean():.0%} of the {len(found)} answerable ", end="")
-    print("whose gold page was found and has text")
-    far = np.array([question.confidence for question in elsewhere])
-    print(
-        f"asked of another document: misled {(far >= threshold).mean():.0%} of {len(far)}, ", end=""
-    )
-    print(f"AUC {curve_of(fitted[is_answerable], far).auc:.3f}")
+    print("the extractive model as it is, weights in-sample:")
+    sure = np.array([question.answer.confidence for question in asked])
+    print(f"  AUC {curve_of(sure[can], sure[cannot]).auc:.3f}, ", end="")
+    print(f"answered {_answered(answerable)}, misled {_answered(unanswerable)}")
+    with_gold = [question for question in answerable if question.gold_found]
+    print(f"  answered {_answered(with_gold)} of those whose gold page was found and has text")
+    print(f"  asked of another document: misled {_answered(elsewhere)}")
+
+
+def _answered(asked: Sequence[Asked]) -> str:
+    n_answered = sum(not question.answer.abstained for question in asked)
+    return f"{n_answered / max(1, len(asked)):.0%} of {len(asked)}"
 
 
 def _commit() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag.answer.asked_figures.propose import figure_proposal
+from rag.answer.asked_figures.wanted import wanted_of
 from rag.answer.check import Checker
 from rag.answer.confidence import confidence_of
 from rag.answer.draft import Draft, DraftClaim, Proposal, Source
@@ -53,11 +54,23 @@ class ExtractiveAnswers:
         self, asked: Question, ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]
     ) -> Proposal:
         """What is read in the words of the pages, as sure as the pages speak of what is asked."""
+        if _wants_a_figure(asked):
+            return Proposal(Draft(), 0.0)
         found = short_proposal(asked, ranked, evidence)
         if found is not None:
             return found
         draft = _quoted(_chosen(ranked, evidence), evidence)
         return Proposal(draft, confidence_of(asked, evidence) if ranked else 0.0)
+
+
+def _wants_a_figure(asked: Question) -> bool:
+    """Whether nothing but a figure will do, of a stated time and written as the question says:
+    passages near it are no answer.
+    """
+    wanted = wanted_of(asked.text)
+    if wanted is None or not wanted.periods:
+        return False
+    return wanted.writing.scale is not None or wanted.writing.decimals is not None
 
 
 def _checked(request: AnswerRequest, proposal: Proposal) -> Answer:
@@ -101,12 +114,14 @@ def _abstention(
 
 # --- passages -----------------------------------------------------------------------------------
 def _chosen(ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]) -> list[RankedPassage]:
-    """The best passages that do not repeat each other."""
+    """The best passages of the best one's page that do not repeat each other."""
     chosen: list[RankedPassage] = []
     shown: list[set[str]] = []
     for found in ranked:
         if len(chosen) == _PASSAGES or found.score < ranked[0].score - _CLOSE:
             break
+        if found.page != ranked[0].page:
+            continue
         words = {
             word
             for start, end in found.passage.spans

@@ -28,8 +28,8 @@ from rag.scoring.lexical import terms
 # development set.
 _FITS = 0.25
 _NOUN = 0.2
-_RANK = 0.03
-_REPEATED = 0.3  # share of the candidate's terms that the question has said
+_RANK = 0.06
+_REPEATED = 0.5  # share of the candidate's terms that the question has said
 _COMMON = 0.03
 _PASSAGE = 0.2  # a point of score of the passage it stands in
 _QUOTE_WORDS = 40
@@ -133,18 +133,18 @@ def _off_layout(
     wanted: Wanted,
     weights: Mapping[str, float],
 ) -> Iterator[ShortAnswer]:
-    first = min(layouts, key=lambda index: evidence[index].hit.ref.page_number, default=None)
+    cover = next((index for index in layouts if evidence[index].hit.ref.page_number == 1), None)
     for index, layout in layouts.items():
         read: Read | None = None
         if wanted.kind is Kind.TITLE:
-            read = title_of(layout) if index == first else None
+            read = title_of(layout) if index == cover else None
         elif wanted.kind in (Kind.STEPS, Kind.COUNT):
             read = length_of_list(layout, weights)
             if read is not None and read.share < _LIST_SHARE:
                 read = None
         elif wanted.kind is Kind.PERSON and wanted.noun:
             read = party_of(layout, wanted.noun[-1])
-            if read is None and index == first and evidence[index].hit.ref.page_number == 1:
+            if read is None and index == cover:
                 read = speaker_of(layout, wanted.noun[-1])
         if read is not None:
             yield ShortAnswer(

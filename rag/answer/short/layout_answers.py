@@ -13,6 +13,7 @@ import numpy as np
 from rag.answer.passages import Span
 from rag.answer.short.candidates import persons_of, unmarked
 from rag.answer.short.nearness import Layout
+from rag.answer.short.wanted import FIRST_PARTY, MAKERS, SECOND_PARTY
 
 _LARGEST = 0.9  # of the largest type: lines of one title may differ a little
 _TITLE_WORDS = 20
@@ -21,9 +22,6 @@ _ENUMERATOR = re.compile(r"\(?(\d{1,2})[.)]?")
 _MARKED = re.compile(r"\(?\d{1,2}[.)]")
 _AGAINST = frozenset({"v.", "vs.", "v", "vs", "V.", "VS.", "-v-", "-v.-", "against"})
 _PARTY_WORDS = 10
-_MAKERS = frozenset({"presenter", "author", "speaker", "writer", "lecturer", "instructor"})
-_FIRST_PARTY = frozenset({"plaintiff", "petitioner", "appellant", "claimant", "complainant"})
-_SECOND_PARTY = frozenset({"defendant", "respondent", "appellee"})
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _numbered_lists(layout: Layout) -> Iterator[tuple[Span, list[Span]]]:
 
 def speaker_of(layout: Layout, role: str) -> Read | None:
     """Who made a document, as its cover says: the name that is surest to be one."""
-    if role not in _MAKERS:
+    if role not in MAKERS:
         return None
     found = max(persons_of(layout), key=lambda each: each.fits, default=None)
     return None if found is None else Read((found.span,), found.value, 1.0)
@@ -111,14 +109,14 @@ def speaker_of(layout: Layout, role: str) -> Read | None:
 
 def party_of(layout: Layout, role: str) -> Read | None:
     """Who stands before or after the line "v." of a case's caption."""
-    if role not in _FIRST_PARTY | _SECOND_PARTY:
+    if role not in FIRST_PARTY | SECOND_PARTY:
         return None
     text = layout.text
     lines = text.line_spans
     for number, (start, end) in enumerate(lines):
         if end - start != 1 or text.words[start] not in _AGAINST or number + 1 == len(lines):
             continue
-        if role in _FIRST_PARTY:
+        if role in FIRST_PARTY:
             span = lines[number - 1] if number else None
         else:
             stop = start + 1

@@ -73,6 +73,9 @@ _ROLES = frozenset(
     president professor scientist secretary senator speaker spokesperson student teacher winner
     writer""".split()
 )
+MAKERS = frozenset({"presenter", "author", "speaker", "writer", "lecturer", "instructor"})
+FIRST_PARTY = frozenset({"plaintiff", "petitioner", "appellant", "claimant", "complainant"})
+SECOND_PARTY = frozenset({"defendant", "respondent", "appellee"})
 _PLACE = re.compile(r"^where\b|\b(?:what|which) (?:country|city|town|state|region|address|venue)\b")
 _NUMBER = re.compile(
     r"\bhow (?:much|long|old|far|large|big|high|tall|wide|deep|fast|heavy|often)\b"
@@ -135,6 +138,14 @@ def wanted_of(question: Question) -> Wanted:
         measured = _MEASURED.search(asked)
         return Wanted(Kind.NUMBER, () if measured is None else _head(measured[1]))
     return Wanted(Kind.NAME, noun) if noun else Wanted(Kind.NONE)
+
+
+def asks_of_cover(question: Question) -> bool:
+    """Whether the first page of a document would tell: its title, who made it, whose case it is."""
+    wanted = wanted_of(question)
+    return wanted.kind is Kind.TITLE or (
+        wanted.kind is Kind.PERSON and bool({*wanted.noun} & (MAKERS | FIRST_PARTY | SECOND_PARTY))
+    )
 
 
 def _noun(asked: str) -> tuple[str, ...]:
