@@ -84,13 +84,9 @@ class Asker:
             ConfigError: evidence that the answer model cannot read.
             Cancelled: the deadline was.
         """
-        n_pages = self._settings.answer_pages
-        if self._model.reads_images and self._retriever.looks_at_pixels:
-            # The best pages by their words and the best by their pixels need not be the same.
-            n_pages += self._settings.image_pages
         asked = SearchRequest(
             request.question,
-            n_pages,
+            self._n_pages,
             mode=request.mode,
             scope=request.scope,
             history=request.history,
@@ -130,6 +126,18 @@ class Asker:
             (*gathered.notices, *answer.notices),
             error,
         )
+
+    @property
+    def _n_pages(self) -> int:
+        """How many pages an answer is looked for on."""
+        chosen = self._settings
+        if chosen.model == "extractive":
+            # A figure stands on one of several statements, and reading tables costs little.
+            return max(chosen.answer_pages, chosen.table_pages)
+        if self._model.reads_images and self._retriever.looks_at_pixels:
+            # The best pages by their words and the best by their pixels need not be the same.
+            return chosen.answer_pages + chosen.image_pages
+        return chosen.answer_pages
 
     def _answered(self, request: AnswerRequest) -> tuple[Answer, RagError | None]:
         try:

@@ -24,7 +24,8 @@ _SAME_WORDS = 0.7  # of the shorter one: a passage that repeats another tells no
 
 class ExtractiveAnswers:
     """AnswerModel that says what the pages say: a figure of their tables or one that follows from
-    them, a short answer in its sentence, or the passages that speak most to the question.
+    them, a short answer in its sentence, or the passages that speak most to the question. Tables
+    are read on every page given, passages on the best `settings.answer_pages`.
 
     All of it goes through the checks; where the confidence is below `settings.min_confidence` the
     answer is an abstention that names the nearest page.
@@ -37,9 +38,10 @@ class ExtractiveAnswers:
         self._settings = settings
 
     def answer(self, request: AnswerRequest) -> Answer:
-        asked, evidence = Question(request.question), request.evidence
+        asked = Question(request.question)
+        proposal = figure_proposal(asked, request.evidence)
+        evidence = request.evidence[: self._settings.answer_pages]
         ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
-        proposal = figure_proposal(asked, evidence)
         if proposal is None or proposal.confidence < self._settings.min_confidence:
             proposal = self._read(asked, ranked, evidence)
         request.deadline.require_wanted()

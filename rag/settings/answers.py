@@ -16,6 +16,12 @@ class AnswerSettings(Section):
         "extractive", description="Who answers: the pages' own words, or the model of `chat`."
     )
     answer_pages: int = Field(5, ge=1, le=50, description="Pages shown to the answer model.")
+    table_pages: int = Field(
+        12,
+        ge=1,
+        le=50,
+        description="Pages whose tables the extractive model reads, where these are more.",
+    )
     min_confidence: float = Field(
         0.45, ge=0, le=1, description="An answer below this is withheld (docs/calibration.md)."
     )

@@ -41,7 +41,7 @@ def _world(tmp_path):
 
 
 def asked(world, model, question="tide power", **request):
-    asker = Asker(world.retriever, model, AnswerSettings(answer_pages=3))
+    asker = Asker(world.retriever, model, AnswerSettings(model="chat", answer_pages=3))
     return asker.ask(world.reader, AskRequest(question, **request))
 
 
@@ -130,8 +130,15 @@ def test_a_model_that_reads_images_gets_pages_by_words_and_by_pixels_where_vecto
 
     model = Says()
     model.reads_images = True
-    settings = AnswerSettings(answer_pages=2, image_pages=3, evidence="text")
+    settings = AnswerSettings(model="chat", answer_pages=2, image_pages=3, evidence="text")
     for encoder, n_pages in ((world.encoder, 2), (PixelHasher(), 5)):
         world.encoder = encoder
         asker = Asker(world.retriever_with(), model, settings)
+        assert len(asker.ask(world.reader, AskRequest("tide power")).search.hits) == n_pages
+
+
+def test_tables_are_looked_for_on_more_pages_than_passages(world):
+    for table_pages, n_pages in ((4, 4), (1, 2)):
+        settings = AnswerSettings(answer_pages=2, table_pages=table_pages)
+        asker = Asker(world.retriever, Says(), settings)
         assert len(asker.ask(world.reader, AskRequest("tide power")).search.hits) == n_pages
