@@ -172,7 +172,8 @@ class Calculator:
         others = [each for each in found[1:] if abs(value_of(each.figure)) != abs(written)]
         margin = 1.0 if not others else min(1.0, 0.7 + 3 * (best.score - others[0].score))
         digits = digits_of(figure)
-        name_said = figure.name or amount.name
+        head = figure.head_name if measure is None else ""
+        name_said = ", ".join(filter(None, (figure.name, head))) or amount.name
         return Calculated(
             written * figure.scale,
             written,

@@ -15,15 +15,21 @@ from rag.answer.draft import Source
 from rag.answer.figures import Figure
 from rag.answer.passages import Span
 from rag.answer.tables.read import read_tables
-from rag.answer.tables.table import Cell, Column, Period, Row, Table
+from rag.answer.tables.table import (
+    Cell,
+    Column,
+    Period,
+    Row,
+    Table,
+    is_per_share,
+    scale_of,
+)
 from rag.ports import Evidence
 
 _YEAR_DAYS, _APART_DAYS = 365, 20
 _HEAD_WORDS = 40  # of a page: what names a statement whose table has no title
 _GAP_WORDS = 6  # between the parts of a row that are quoted as one: signs, leaders
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
-_PER_SHARE = re.compile(r"\bper (?:\w+ )*(?:share|unit)\b|\bearnings per\b", re.IGNORECASE)
-_NO_AMOUNT = re.compile(r"\bshares?\b|\bper cent|percent|%|\bratio\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +130,11 @@ class TableFigure:
         return self.row.label.strip(" .:")
 
     @property
+    def head_name(self) -> str:
+        column = self._column
+        return "" if column is None or column.period is not None else column.head
+
+    @property
     def heading(self) -> str:
         column = self._column
         told = [*self.row.section[-1:], self.name, "" if column is None else column.head]
@@ -137,14 +148,10 @@ class TableFigure:
     @property
     def scale(self) -> float:
         """What the written value is to be multiplied by."""
-        figure = self.cell.figure
-        if figure.scale != 1.0 or self.is_percent:
-            return figure.scale
-        told = " ".join((*self.row.section[-1:], self.row.label))
-        if _PER_SHARE.search(told) or _NO_AMOUNT.search(self.row.label):
-            return 1.0
-        own = None if self._column is None else self._column.scale
-        return self.page_table.scale if own is None else own
+        table = self.page_table.table
+        own = scale_of(table, self.row, self.cell)
+        is_plain = own == table.scale == 1.0 and not self.is_percent and not is_per_share(self.row)
+        return self.page_table.scale if is_plain else own
 
     @property
     def currency(self) -> str:

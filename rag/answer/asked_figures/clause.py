@@ -35,7 +35,10 @@ STATEMENTS = {
     "balance": r"balance sheet|statements? of (?:consolidated )?financial (?:position|condition)",
     "cash flow": r"cash[- ]flows? statement|statements? of (?:consolidated )?cash flows?",
 }
-_SENTENCE_END = re.compile(r"(?<=[A-Za-z\d)\]%])(?:\.(?=\s+[A-Z]|\s*$)|;\s|\?(?=\s|$|[A-Z]))")
+_SENTENCE_END = re.compile(
+    r"(?<=[A-Za-z\d)\]%])(?:(?<!\bInc)(?<!\bCorp)(?<!\bCo)(?<!\bLtd)\.(?=\s+[A-Z]|\s*$)|;\s)"
+    r"|\?(?=\s|$|[A-Z])"
+)
 _DEFINES = re.compile(
     r"^\s*(?:define\s+(?P<define>[^:=]+?)\s+as\s*:?\s+"
     r"|(?P<defined>[^:=]+?)\s+(?:is|are|can be|should be)\s+(?:defined|calculated|computed)\s+"

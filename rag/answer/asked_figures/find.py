@@ -29,7 +29,6 @@ _NEUTRAL = frozenset(
 _OWNERS = frozenset(
     "attributable applicable available common shareholder shareowner stockholder".split()
 )
-_SUBTOTALS = ("total", "net")
 _TELLING = 3  # words of a name that may have others between them
 _ANOTHER_STATEMENT, _NO_STATEMENT = 0.75, 0.8
 _CHANGE_OF_BALANCE = 0.4  # a cash flow statement says how a balance changed

@@ -81,13 +81,3 @@ def known_measure(name: Words) -> Measure | None:
         return by_name[name]
     bare = tuple(word for word in name if word not in _FILLERS)
     return by_name.get(bare) or by_name.get((*bare, "ratio"))
-
-
-def measure_within(name: Words) -> tuple[Measure, Words] | None:
-    """The measure with the longest name inside `name`, and the words around it."""
-    by_name = _by_name()
-    for length in range(len(name), 0, -1):
-        for start in range(len(name) - length, -1, -1):
-            if measure := by_name.get(name[start : start + length]):
-                return measure, name[:start] + name[start + length :]
-    return None

@@ -29,7 +29,7 @@ _MENTION = re.compile(
         (?:\s*(?:of|in|,)?\s*(?:the\s+)?(?:\bFY\s?'?|\bfiscal\s+(?:year\s+)?|\bF)?{_YEAR}\b)?
     |(?:\bFY\s?'?|\bfiscal\s+(?:year\s+)?'?|\bfinancial\s+year\s+|\bF)
         (?:{_YEAR}(?!\d)|(?<=FY)\d\d(?!\d))
-    |(?<![\d$.,\u20ac\u00a3])\b{_YEAR}\b(?![%,]?\d|\.\d)
+    |(?<![\d$.,\u20ac\u00a3])\b{_YEAR}\b(?![%,]?\d|\.\d|%)
     """,
     re.IGNORECASE | re.VERBOSE,
 )

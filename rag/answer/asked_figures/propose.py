@@ -15,7 +15,7 @@ from rag.answer.draft import Proposal
 from rag.answer.question import Question
 from rag.ports import Evidence
 
-_LEAST = 0.3
+_LEAST = 0.2
 # A figure of no known name, by the words of the question alone: many questions are near to it.
 _ANY_ROW, _ANY_SENTENCE = 0.9, 0.6
 

@@ -23,6 +23,7 @@ from rag.answer.tables.table import Period
 from rag.ports import Evidence
 
 SENTENCE = 0.85  # what a sentence says of a figure is less plain than a row under its heads
+_OF_MEASURE = 0.75  # and what statements have rows for is best taken from there
 _COVERED = 0.55  # share of what the name tells that a sentence must say
 _NO_TIME = 0.8  # no time is said, or none was asked for and this is not the latest
 _NEAR_WORDS = 30.0  # a figure so far from the words of its name is half as likely meant
@@ -49,6 +50,10 @@ class SentenceFigure:
     @property
     def name(self) -> str:
         return self.called
+
+    @property
+    def head_name(self) -> str:
+        return ""
 
     @property
     def heading(self) -> str:
@@ -125,6 +130,7 @@ class Sentences:
             period: when; None for the latest of a sentence.
         """
         found: list[Found] = []
+        trust = SENTENCE if measure is None else _OF_MEASURE
         names = [name] if measure is None else [*measure.asked, *measure.rows]
         for sentence in self._sentences:
             terms = sentence.terms
@@ -140,7 +146,7 @@ class Sentences:
                 away = min(abs(figure.place - sentence.span[0] - place) for place in places)
                 time *= _CHANGED if _is_change(figure) else 1.0
                 near = 1 / (1 + away / _NEAR_WORDS)
-                found.append(Found(figure, SENTENCE * share * time * near))
+                found.append(Found(figure, trust * share * time * near))
         return sorted(found, key=lambda each: -each.score)
 
     def _coverage(self, terms: frozenset[str], name: Words) -> float:
@@ -154,13 +160,25 @@ class Sentences:
 
 
 def _sentences(page: Evidence) -> Iterator[_Sentence]:
-    for passage in cut_passages(page.text):
-        if passage.kind is not PassageKind.SENTENCE:
+    """Sentences with digits.
+
+    A line that ends in figures looks like a row; where it goes on, it begins a sentence.
+    """
+    spans = sorted(
+        (passage.spans[0], passage.kind)
+        for passage in cut_passages(page.text)
+        if len(passage.spans) == 1 and passage.kind is not PassageKind.LINES
+    )
+    begun: int | None = None
+    for number, ((start, end), kind) in enumerate(spans):
+        first = start if begun is None else begun
+        goes_on = number + 1 < len(spans) and spans[number + 1][0][0] == end
+        if kind is PassageKind.ROW and goes_on and page.text.words[end][:1].islower():
+            begun = first
             continue
-        for start, end in passage.spans:
-            words = page.text.words[start:end]
-            if any(char.isdigit() for word in words for char in word):
-                yield _Sentence(page, (start, end))
+        begun = None
+        if any(char.isdigit() for word in page.text.words[first:end] for char in word):
+            yield _Sentence(page, (first, end))
 
 
 def _figures(sentence: _Sentence, called: str) -> Iterator[SentenceFigure]:

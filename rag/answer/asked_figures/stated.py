@@ -19,6 +19,7 @@ class StatedFigure(Protocol):
     Attributes:
         place: its first word in the page.
         name: what the page calls it.
+        head_name: what stands over its column, where that is no time; empty for none.
         heading: all that the page says of which figure it is.
         scale: what the written value is to be multiplied by.
         currency: sign or code; empty where none is said.
@@ -32,6 +33,8 @@ class StatedFigure(Protocol):
     def place(self) -> int: ...
     @property
     def name(self) -> str: ...
+    @property
+    def head_name(self) -> str: ...
     @property
     def heading(self) -> str: ...
     @property

@@ -20,7 +20,6 @@ class Wanted:
     Attributes:
         name: of what is asked, in the question's words.
         formula: how it follows from figures that pages may state.
-        lead: what the question says before its question word.
         periods: that the question names, in its order.
         definitions: formulas that the question itself gives, by the words of their names.
         statements: "income", "balance", "cash flow", as far as the question names them.
@@ -30,7 +29,6 @@ class Wanted:
 
     name: str
     formula: Formula
-    lead: str = ""
     writing: Writing = field(default_factory=Writing)
     periods: tuple[Period, ...] = ()
     definitions: tuple[tuple[Words, Formula], ...] = ()
@@ -128,7 +126,6 @@ def wanted_of(text: str) -> Wanted | None:
         return None
     return replace(
         found,
-        lead=clauses.lead,
         writing=clauses.writing,
         periods=tuple(mention.period for mention in mentions),
         definitions=clauses.definitions,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 
 from rag.answer.asked_figures.calculate import Calculated
 from rag.answer.asked_figures.clause import Writing
 from rag.answer.asked_figures.formula import Amount
+from rag.answer.asked_figures.names import name_words
 from rag.answer.asked_figures.sentences import SentenceFigure
 from rag.answer.asked_figures.wanted import Wanted
 from rag.answer.draft import Draft, DraftClaim, Source
 
 _SCALE_WORDS = {1e3: "thousand", 1e5: "lakh", 1e6: "million", 1e7: "crore", 1e9: "billion"}
 _SIGNS = "$\u20ac\u00a3\u00a5\u20b9"
+
+
+_NIL = "nil"  # what a dash says
 
 
 def draft_of(wanted: Wanted, found: Calculated) -> Draft:
@@ -35,6 +40,8 @@ def value_text(wanted: Wanted, found: Calculated, *, with_scale: bool) -> str:
         found: the value.
         with_scale: with the word of scale that the question gave, which its answer need not repeat.
     """
+    if found.is_figure and not re.search(r"\d", found.operands[0].figure.figure.text):
+        return _NIL
     writing = wanted.writing
     figures = [each.figure for each in found.operands]
     if found.is_relative:
@@ -52,7 +59,7 @@ def value_text(wanted: Wanted, found: Calculated, *, with_scale: bool) -> str:
     if writing.scale is not None and not with_scale:
         return number.replace(",", "")
     # Counts of shops stand in tables whose heading speaks of dollars.
-    sign = currency if currency and ({scale, own} != {1.0} or _has_sign(found)) else ""
+    sign = currency if currency and ({scale, own} != {1.0} or _is_money(found)) else ""
     text = f"{sign}{number}" if sign in _SIGNS else f"{sign} {number}"
     if number.startswith("-") and sign and sign in _SIGNS:
         text = f"-{sign}{number[1:]}"
@@ -89,8 +96,9 @@ def _exact_decimals(value: float) -> int:
     return next((n for n in range(3) if math.isclose(value, round(value, n), abs_tol=1e-9)), 3)
 
 
-def _has_sign(found: Calculated) -> bool:
-    return any(each.figure.figure.unit not in ("", "%") for each in found.operands)
+def _is_money(found: Calculated) -> bool:
+    is_signed = any(each.figure.figure.unit not in ("", "%") for each in found.operands)
+    return is_signed or (found.measure is not None and found.measure.is_per_share)
 
 
 def _sources(found: Calculated) -> tuple[Source, ...]:
@@ -108,7 +116,11 @@ def _sentence(wanted: Wanted, found: Calculated, value: str) -> str:
     aside = wanted.formula.aside if isinstance(wanted.formula, Amount) else ""
     whose = f" of {aside}" if aside else ""
     verb = "were" if name.endswith("s") and not name.endswith("ss") else "was"
-    return f"{name}{whose}{_when(wanted, found)} {verb} {value}."
+    # A page that calls it otherwise is quoted; who reads it should know that word.
+    label = found.operands[0].figure.name if found.is_figure else ""
+    is_named = not set(name_words(label)) - set(name_words(f"{name} {aside}"))
+    called = "" if is_named else f" ({label})"
+    return f"{name}{called}{whose}{_when(wanted, found)} {verb} {value}."
 
 
 def _when(wanted: Wanted, found: Calculated) -> str:
