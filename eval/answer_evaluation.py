@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eval.answer_folds import fold_answers
-from eval.answer_measures import answer_figures, judge, score_of
+from eval.answer_folds import THRESHOLDS, AnsweredAt, fold_answers
+from eval.answer_measures import answer_figures, decision_of, judge
 from eval.answer_run import (
     Ask,
     Progress,
@@ -31,13 +31,15 @@ from rag.types import Json
 MEASURES_FILE = "answer_measures.json"
 PER_QUERY_FILE = "answers_per_query.jsonl"
 
+AskAt = Callable[[float], Ask]
+
 
 @dataclass(frozen=True)
 class AnswerPlan:
     """Which questions are asked, and how.
 
     Attributes:
-        threshold: an answer of less confidence is withheld; `ask` withholds none.
+        threshold: an answer of less confidence is withheld.
         oracle_pages: answer from the gold pages, without a search.
         folds: of documents, over which a threshold is chosen; None is no folds.
         seed: of dealing documents to folds.
@@ -55,7 +57,7 @@ class AnswerPlan:
 
 @dataclass(frozen=True)
 class AnsweredBy:
-    """Who answers, with every setting that could change an answer but the threshold."""
+    """Who answers, with every setting that could change an answer; the threshold is the plan's."""
 
     answerer: str
     encoder: str = ""
@@ -94,7 +96,7 @@ def _asks_unanswerable(plan: AnswerPlan) -> bool:
 
 def evaluate_answers(
     dataset: Dataset,
-    ask: Ask,
+    ask_at: AskAt,
     plan: AnswerPlan,
     by: AnsweredBy,
     *,
@@ -107,8 +109,8 @@ def evaluate_answers(
 
     Args:
         dataset: what to ask.
-        ask: one question to its answer, in the shape of `octavo ask --json` and without a
-            threshold; called one at a time.
+        ask_at: for a threshold, what takes one question to its answer in the shape of
+            `octavo ask --json`; called one at a time.
         plan: which questions, and how.
         by: who answers.
         out_dir: made if it is not there; answers of a run with the same settings are taken over.
@@ -135,35 +137,48 @@ def evaluate_answers(
         "pages": "gold" if plan.oracle_pages else "found",
         "answerer": by.answerer,
         "encoder": by.encoder,
-        "config_hash": config_hash(
+    }
+    now_at = commit()
+
+    def asked_at(threshold: float, folder: Path) -> tuple[AnsweredAt, dict[str, Row], str, int]:
+        settings_hash = config_hash(
             {
                 "config": dict(by.config),
                 "dataset": dataset.digest,
                 "scope": plan.scope,
                 "oracle_pages": plan.oracle_pages,
+                "threshold": threshold,
                 "encoder": by.encoder,
             }
-        ),
-    }
-    out_dir.mkdir(parents=True, exist_ok=True)
-    now_at = commit()
-    rows, asked_anew = ask_all(
-        [*questions, *without],
-        ask,
-        out_dir=out_dir,
-        config_hash=str(head["config_hash"]),
-        commit=now_at,
-        progress=progress,
-    )
-    answers = [judge(query, rows[query.id], gold_pages(dataset, query.id)) for query in queries]
-    scores = {
-        each.id: score_of(rows[each.id]) for each in without if not rows[each.id].get("error")
-    }
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        rows, n_anew = ask_all(
+            [*questions, *without],
+            ask_at(threshold),
+            out_dir=folder,
+            config_hash=settings_hash,
+            commit=now_at,
+            progress=progress,
+        )
+        judged = [
+            judge(query, rows[query.id], gold_pages(dataset, query.id), threshold=threshold)
+            for query in queries
+        ]
+        decided = {
+            each.id: decision_of(rows[each.id], threshold)
+            for each in without
+            if not rows[each.id].get("error")
+        }
+        return AnsweredAt(judged, decided), rows, settings_hash, n_anew
+
+    as_set, rows, settings_hash, asked_anew = asked_at(plan.threshold, out_dir)
+    answers = as_set.answers
     figures: Json = {
         **head,
+        "config_hash": settings_hash,
         "n_questions": len(answers),
         "n_unanswerable": len(without),
-        **answer_figures(answers, list(scores.values()), threshold=plan.threshold),
+        **answer_figures(answers, list(as_set.unanswerable.values()), threshold=plan.threshold),
         "errors": _errors(rows.values()),
         "notices": _notices(rows.values()),
         "taken_over": {"answers": len(rows) - asked_anew, "commits": _commits(rows.values())},
@@ -172,8 +187,13 @@ def evaluate_answers(
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if plan.folds is not None:
+        others = {
+            threshold: asked_at(threshold, out_dir / "thresholds" / f"{threshold:g}")[0]
+            for threshold in THRESHOLDS
+            if threshold != plan.threshold
+        }
         figures["folds"] = {
-            **fold_answers(answers, scores, fold_of, threshold=plan.threshold),
+            **fold_answers({**others, plan.threshold: as_set}, fold_of, threshold=plan.threshold),
             "seed": plan.seed,
             "groups": len(frozenset().union(*_groups(dataset, plan).values())),
         }
@@ -187,10 +207,10 @@ def evaluate_answers(
                 "kind": each.kind,
                 "said": each.said,
                 "gold": each.gold,
-                "outcome": each.outcome(plan.threshold),
-                "score": each.score,
+                "outcome": each.outcome,
+                "score": each.decision.score,
                 "cites_gold": each.cites_gold,
-                **each.values(plan.threshold),
+                **each.values,
             }
             for each in answers
         ),

@@ -2,119 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from eval.abstention import choose_threshold, roc
-from eval.answer_measures import Judged, cited_pages, outcome_figures
+from eval.answer_measures import Decision, Judged, cited_pages, outcome_figures
 from eval.compare import paired_bootstrap
 from rag.errors import InputError
 
 Json = dict[str, Any]
 
-_DECIDED = 0.5  # below what is answered, above what is not, once a threshold was applied
+# Each is asked for: below a threshold an answer model may take another way.
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
-def best_threshold(answers: Sequence[Judged], unanswerable: Sequence[float]) -> float:
-    """Of 0 to 1: by Youden's J, the share of answerable questions answered less that of the others.
+@dataclass(frozen=True)
+class AnsweredAt:
+    """All questions of a run, asked with one threshold.
 
-    Where no question is without an answer: by right less wrong answers of the questions that count;
-    of equals the lowest, which answers most.
+    Attributes:
+        answers: of the questions with gold pages.
+        unanswerable: id to what was decided, without those that failed.
     """
-    if answers and unanswerable:
-        chosen = choose_threshold(roc([each.score for each in answers], unanswerable))
-        return min(max(chosen.threshold, 0.0), 1.0)
-    scores = sorted({each.score for each in answers if each.kind is not None and each.score > 0})
-    # Half way between two scores, as in `roc`: rounding decides nothing.
-    between = [(low + high) / 2 for low, high in zip([0.0, *scores], scores, strict=False)]
 
-    def worth(threshold: float) -> int:
-        figures = outcome_figures(answers, threshold)
-        return int(figures["right"] - figures["wrong"])
+    answers: Sequence[Judged]
+    unanswerable: Mapping[str, Decision]
 
-    return max([0.0, *between], key=worth)
+    def of(self, is_wanted: Callable[[str], bool]) -> AnsweredAt:
+        """Only the questions wanted, by id."""
+        return AnsweredAt(
+            [each for each in self.answers if is_wanted(each.id)],
+            {name: each for name, each in self.unanswerable.items() if is_wanted(name)},
+        )
+
+    def worth(self) -> float:
+        """By Youden's J, the share of answerable questions answered less that of the others; where
+        none is without an answer, right less wrong answers.
+        """
+        if self.answers and self.unanswerable:
+            answered = sum(each.is_answered for each in self.answers) / len(self.answers)
+            misled = sum(each.is_answered for each in self.unanswerable.values())
+            return answered - misled / len(self.unanswerable)
+        figures = outcome_figures(self.answers)
+        return float(figures["right"] - figures["wrong"])
+
+    def figures(self) -> Json:
+        return {
+            **outcome_figures(self.answers),
+            "refused": sum(not each.is_answered for each in self.answers),
+            "page_precision": cited_pages(self.answers)["precision"],
+            "unanswerable": len(self.unanswerable),
+            "unanswerable_abstained": sum(
+                not each.is_answered for each in self.unanswerable.values()
+            ),
+        }
+
+
+def best_threshold(at: Mapping[float, AnsweredAt]) -> float:
+    """The one that is worth most; of equals the lowest, which answers most."""
+    return max(sorted(at), key=lambda threshold: at[threshold].worth())
 
 
 def fold_answers(
-    answers: Sequence[Judged],
-    unanswerable: Mapping[str, float],
-    fold_of: Mapping[str, int],
-    *,
-    threshold: float,
+    at: Mapping[float, AnsweredAt], fold_of: Mapping[str, int], *, threshold: float
 ) -> Json:
     """Figures by fold, with the threshold as it is set and with one chosen on the other folds.
 
     Args:
-        answers: of the questions with gold pages.
-        unanswerable: id to score.
-        fold_of: id of either to its fold, from 1.
-        threshold: as it is set.
+        at: threshold to the same questions asked with it.
+        fold_of: id of a question to its fold, from 1.
+        threshold: as it is set; in `at`.
 
     Raises:
         InputError: no question counts as right or wrong.
     """
-    if not any(each.kind for each in answers):
+    as_set = at[threshold]
+    if not any(each.kind for each in as_set.answers):
         raise InputError("folds of answers want questions whose gold answer counts; there are none")
     folds: list[Json] = []
-    held_out: list[Judged] = []
-    held_out_none: list[float] = []
+    answers: list[Judged] = []
+    unanswerable: dict[str, Decision] = {}
     for number in sorted({*fold_of.values()}):
-        inside = [each for each in answers if fold_of[each.id] == number]
-        inside_none = [score for each, score in unanswerable.items() if fold_of[each] == number]
-        chosen = best_threshold(
-            [each for each in answers if fold_of[each.id] != number],
-            [score for each, score in unanswerable.items() if fold_of[each] != number],
-        )
-        measured = decided(inside, chosen)
-        measured_none = [_decide(score, chosen) for score in inside_none]
+
+        def is_inside(name: str, number: int = number) -> bool:
+            return fold_of[name] == number
+
+        def is_outside(name: str, number: int = number) -> bool:
+            return fold_of[name] != number
+
+        chosen = best_threshold({each: asked.of(is_outside) for each, asked in at.items()})
+        held_out = at[chosen].of(is_inside)
         folds.append(
             {
                 "fold": number,
                 "threshold": chosen,
-                "as_it_is": _figures(inside, inside_none, threshold),
-                "held_out": _figures(measured, measured_none, _DECIDED),
+                "as_it_is": as_set.of(is_inside).figures(),
+                "held_out": held_out.figures(),
             }
         )
-        held_out += measured
-        held_out_none += measured_none
+        answers += held_out.answers
+        unanswerable |= held_out.unanswerable
     against = paired_bootstrap(
-        {each.id: each.values(threshold) for each in answers if each.kind},
-        {each.id: each.values(_DECIDED) for each in held_out if each.kind},
+        {each.id: each.values for each in as_set.answers if each.kind},
+        {each.id: each.values for each in answers if each.kind},
         measures=["right_cited"],
         n_resamples=10_000,
         seed=0,
     )[0]
     return {
         "n": len(folds),
-        "chosen_by": "Youden's J" if unanswerable else "right less wrong",
+        "chosen_by": "Youden's J" if as_set.unanswerable else "right less wrong",
         "threshold": threshold,
-        "in_sample_threshold": best_threshold(answers, list(unanswerable.values())),
+        "thresholds": sorted(at),
+        "in_sample_threshold": best_threshold(at),
         "folds": folds,
-        "as_it_is": _figures(answers, list(unanswerable.values()), threshold),
-        "held_out": _figures(held_out, held_out_none, _DECIDED),
+        "as_it_is": as_set.figures(),
+        "held_out": AnsweredAt(answers, unanswerable).figures(),
         "difference": {
             "right_cited": against.difference,
             "low": against.low,
             "high": against.high,
         },
-    }
-
-
-def decided(answers: Sequence[Judged], threshold: float) -> list[Judged]:
-    """The same with the threshold applied: answered is 1, withheld is -1."""
-    return [replace(each, score=_decide(each.score, threshold)) for each in answers]
-
-
-def _decide(score: float, threshold: float) -> float:
-    return 1.0 if score >= threshold else -1.0
-
-
-def _figures(answers: Sequence[Judged], unanswerable: Sequence[float], threshold: float) -> Json:
-    return {
-        **outcome_figures(answers, threshold),
-        "refused": sum(not each.is_answered(threshold) for each in answers),
-        "page_precision": cited_pages(answers, threshold)["precision"],
-        "unanswerable": len(unanswerable),
-        "unanswerable_abstained": sum(_decide(score, threshold) < 0 for score in unanswerable),
     }

@@ -1,8 +1,9 @@
 """What answers are worth: right or wrong, by which pages, how sure; each figure with its number of
 questions.
 
-Answers are asked for without a threshold and withheld here: one run tells what any threshold would
-have done. The rules are written down for people in docs/answers.md.
+Answers are judged as they were given, with the threshold that was set: an answer model may take
+another way below it, so that no threshold can be applied afterwards. The rules are written down for
+people in docs/answers.md.
 """
 
 from __future__ import annotations
@@ -26,14 +27,25 @@ _NEVER = -1.0  # below every threshold, which are from 0 to 1
 
 
 @dataclass(frozen=True)
+class Decision:
+    """Whether a question was answered, and how sure.
+
+    Attributes:
+        score: the confidence; -1 where there would be no answer at any threshold.
+    """
+
+    score: float
+    is_answered: bool
+
+
+@dataclass(frozen=True)
 class Judged:
-    """One answerable question and what its answer is worth, whatever the threshold.
+    """One answerable question and what its answer is worth.
 
     Attributes:
         scope: the question's own.
         said: the short answer, which `gold` is held against.
         kind: of a gold answer that counts as right or wrong; None for others.
-        score: the answer's confidence; -1 where there is none at any threshold.
         error: code of why the question failed; empty where it did not.
         cites_gold: at least one cited page is a gold page.
         n_cited: pages cited, each once.
@@ -48,7 +60,7 @@ class Judged:
     said: str
     gold: str
     kind: Kind | None
-    score: float
+    decision: Decision
     error: str
     is_right: bool
     cites_gold: bool
@@ -61,22 +73,25 @@ class Judged:
     support: tuple[float, float] | None
     stage_ms: Mapping[str, float]
 
-    def is_answered(self, threshold: float) -> bool:
-        return self.score >= threshold
+    @property
+    def is_answered(self) -> bool:
+        return self.decision.is_answered
 
-    def outcome(self, threshold: float) -> str:
+    @property
+    def outcome(self) -> str:
         """`right_cited`, `right` (by no gold page), `wrong`, `abstained` or `error`."""
         if self.error:
             return "error"
-        if not self.is_answered(threshold):
+        if not self.is_answered:
             return "abstained"
         if not self.is_right:
             return "wrong"
         return "right_cited" if self.cites_gold else "right"
 
-    def values(self, threshold: float) -> dict[str, float]:
+    @property
+    def values(self) -> dict[str, float]:
         """What two runs are compared by."""
-        outcome, answered = self.outcome(threshold), float(self.is_answered(threshold))
+        outcome, answered = self.outcome, float(self.is_answered)
         return {
             "right_cited": float(outcome == "right_cited"),
             "right": float(outcome in ("right_cited", "right")),
@@ -91,8 +106,10 @@ class Judged:
 COMPARED = ("right_cited", "right", "wrong", "abstained", "EM", "F1", "ANLS")
 
 
-def judge(query: Query, row: Mapping[str, Any], gold: Sequence[PageKey]) -> Judged:
-    """An answer in the shape of `octavo ask --json`, asked for without a threshold."""
+def judge(
+    query: Query, row: Mapping[str, Any], gold: Sequence[PageKey], *, threshold: float
+) -> Judged:
+    """An answer in the shape of `octavo ask --json`, asked for with this threshold."""
     said = said_of(row)
     cited = {
         PageKey(citation["source"], citation["page_number"])
@@ -107,7 +124,7 @@ def judge(query: Query, row: Mapping[str, Any], gold: Sequence[PageKey]) -> Judg
         said=said,
         gold=query.answer,
         kind=countable(query.answer),
-        score=score_of(row),
+        decision=decision_of(row, threshold),
         error=(row.get("error") or {}).get("code", ""),
         is_right=matches(said, query.answer, question=query.text),
         cites_gold=bool(hit),
@@ -131,67 +148,73 @@ def said_of(row: Mapping[str, Any]) -> str:
     return text.removesuffix(".")
 
 
-def score_of(row: Mapping[str, Any]) -> float:
-    """The confidence; -1 for a failure, and for an abstention, which no threshold makes answer."""
-    if row.get("error") or row.get("abstained", True):
-        return _NEVER
-    return float(row["confidence"])
+def decision_of(row: Mapping[str, Any], threshold: float) -> Decision:
+    """No threshold makes an answer of a failure, or of an abstention in spite of its confidence."""
+    if row.get("error"):
+        return Decision(_NEVER, is_answered=False)
+    confidence, is_answered = float(row["confidence"]), not row["abstained"]
+    # As it is told it is rounded: just below the threshold may read as at it.
+    return Decision(confidence if is_answered or confidence <= threshold else _NEVER, is_answered)
 
 
 # --- figures --------------------------------------------------------------------------------------
 def answer_figures(
-    answers: Sequence[Judged], unanswerable: Sequence[float], *, threshold: float
+    answers: Sequence[Judged], unanswerable: Sequence[Decision], *, threshold: float
 ) -> Json:
     """All figures of a run, as `answer_measures.json` holds them.
 
     Args:
         answers: of questions with gold pages, at least one.
-        unanswerable: scores of questions that have no answer, without those that failed.
-        threshold: an answer of less confidence is withheld.
+        unanswerable: questions that have no answer, without those that failed.
+        threshold: with which all were asked.
     """
-    answered = [each for each in answers if each.is_answered(threshold)]
+    answered = [each for each in answers if each.is_answered]
     return {
         "threshold": threshold,
-        "headline": _headline(answers, threshold),
-        "all": outcome_figures(answers, threshold),
+        "headline": _headline(answers),
+        "all": outcome_figures(answers),
         "by_kind": _grouped(
-            [each for each in answers if each.kind], lambda each: str(each.kind), threshold, KINDS
+            [each for each in answers if each.kind], lambda each: str(each.kind), KINDS
         ),
-        "by_scope": _grouped(answers, lambda each: each.scope, threshold),
-        "by_type": _grouped(answers, lambda each: each.type, threshold),
+        "by_scope": _grouped(answers, lambda each: each.scope),
+        "by_type": _grouped(answers, lambda each: each.type),
         "wording": {
-            "EM": _mean([each.values(threshold)["EM"] for each in answers]),
-            "F1": _mean([each.values(threshold)["F1"] for each in answers]),
-            "ANLS": _mean([each.values(threshold)["ANLS"] for each in answers]),
+            "EM": _mean([each.values["EM"] for each in answers]),
+            "F1": _mean([each.values["F1"] for each in answers]),
+            "ANLS": _mean([each.values["ANLS"] for each in answers]),
         },
-        "cited_pages": cited_pages(answers, threshold),
+        "cited_pages": cited_pages(answers),
         "support": {
             "citation_precision": _mean([each.support[0] for each in answered if each.support]),
             "citation_recall": _mean([each.support[1] for each in answered if each.support]),
         },
         "confidence": {
             name: _mean(
-                [each.score for each in answered if each.kind and each.is_right == is_right]
+                [
+                    each.decision.score
+                    for each in answered
+                    if each.kind and each.is_right == is_right
+                ]
             )
             for name, is_right in (("right", True), ("wrong", False))
         },
         "latency_ms": _latency(answers),
         "abstention": _abstention(
-            [each.score for each in answers if not each.error], unanswerable, threshold
+            [each.decision for each in answers if not each.error], unanswerable
         ),
     }
 
 
-def outcome_figures(answers: Sequence[Judged], threshold: float) -> Json:
+def outcome_figures(answers: Sequence[Judged]) -> Json:
     """Numbers of questions, not shares: `n` asked, of which `counted` can be right or wrong.
 
     `right_cited` are part of `right`; `right`, `wrong`, `abstained` and `errors` are all of
     `counted`. `answered` is of all `n`.
     """
-    outcomes = [each.outcome(threshold) for each in answers if each.kind is not None]
+    outcomes = [each.outcome for each in answers if each.kind is not None]
     return {
         "n": len(answers),
-        "answered": sum(each.is_answered(threshold) for each in answers),
+        "answered": sum(each.is_answered for each in answers),
         "counted": len(outcomes),
         "right_cited": outcomes.count("right_cited"),
         "right": outcomes.count("right_cited") + outcomes.count("right"),
@@ -204,19 +227,18 @@ def outcome_figures(answers: Sequence[Judged], threshold: float) -> Json:
 def _grouped(
     answers: Sequence[Judged],
     group_of: Callable[[Judged], str],
-    threshold: float,
     order: Sequence[str] = (),
 ) -> dict[str, Json]:
     groups: dict[str, list[Judged]] = {name: [] for name in order}
     for each in answers:
         groups.setdefault(group_of(each), []).append(each)
     names = [*order, *sorted(groups.keys() - set(order))]
-    return {name: outcome_figures(groups[name], threshold) for name in names if groups[name]}
+    return {name: outcome_figures(groups[name]) for name in names if groups[name]}
 
 
-def _headline(answers: Sequence[Judged], threshold: float) -> Json:
+def _headline(answers: Sequence[Judged]) -> Json:
     counted = [each for each in answers if each.kind is not None]
-    hits = sum(each.outcome(threshold) == "right_cited" for each in counted)
+    hits = sum(each.outcome == "right_cited" for each in counted)
     low, high = wilson(hits, len(counted))
     return {
         "right_cited": hits / len(counted) if counted else None,
@@ -240,11 +262,11 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
 
 
-def cited_pages(answers: Sequence[Judged], threshold: float) -> Json:
+def cited_pages(answers: Sequence[Judged]) -> Json:
     """Of answers that cite any page: the share of cited pages that are gold (the mean over answers,
     and that of all pages together), and the share of gold pages that are cited.
     """
-    citing = [each for each in answers if each.is_answered(threshold) and each.n_cited]
+    citing = [each for each in answers if each.is_answered and each.n_cited]
     n_pages = sum(each.n_cited for each in citing)
     return {
         "precision": _mean([each.n_cited_gold / each.n_cited for each in citing]),
@@ -277,23 +299,22 @@ def _latency(answers: Sequence[Judged]) -> Json:
     }
 
 
-def _abstention(
-    answerable: Sequence[float], unanswerable: Sequence[float], threshold: float
-) -> Json | None:
+def _abstention(answerable: Sequence[Decision], unanswerable: Sequence[Decision]) -> Json | None:
     """Which questions are refused; None where one side has no question that could be asked."""
     if not answerable or not unanswerable:
         return None
-    curve = roc(answerable, unanswerable)
-    low, high = auc_interval(answerable, unanswerable)
+    scores = [[each.score for each in side] for side in (answerable, unanswerable)]
+    curve = roc(*scores)
+    low, high = auc_interval(*scores)
     best = least_misled(curve, answered=1 - MOST_REFUSED)
     return {
         "auc": curve.auc,
         "auc_low": low,
         "auc_high": high,
         "answerable": len(answerable),
-        "refused": sum(score < threshold for score in answerable),
+        "refused": sum(not each.is_answered for each in answerable),
         "unanswerable": len(unanswerable),
-        "abstained": sum(score < threshold for score in unanswerable),
+        "abstained": sum(not each.is_answered for each in unanswerable),
         "most_refused": MOST_REFUSED,
         "abstained_at_most_refused": round((1 - best.misled) * len(unanswerable)),
         "threshold_at_most_refused": best.threshold if math.isfinite(best.threshold) else None,

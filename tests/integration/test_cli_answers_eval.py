@@ -31,7 +31,9 @@ def answer(short: str, source: str, page_number: int, confidence: float) -> dict
 
 
 class FakeOctavo:
-    """Answers what `said` holds for a question; an exception is raised."""
+    """Answers what `said` holds for a question, withheld below the threshold it is asked with; an
+    exception is raised.
+    """
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -54,7 +56,10 @@ class FakeOctavo:
         said = self.said[arguments["question"]]
         if isinstance(said, Exception):
             raise said
-        return said
+        least = arguments["answering"]["min_confidence"]
+        if said.get("confidence", 1.0) >= least:
+            return said
+        return {**said, "abstained": True, "short": "", "answer": "No.", "citations": []}
 
 
 @pytest.fixture
@@ -143,17 +148,16 @@ def test_rows_are_the_answers_as_given_with_their_ids(octavo, dataset, tmp_path)
     assert {**rows[0], **octavo.said["How many?"]} == rows[0]
 
 
-def test_the_threshold_is_applied_to_answers_that_were_asked_for_without_one(
-    octavo, dataset, tmp_path
-):
+def test_questions_are_asked_with_the_threshold_that_is_set(octavo, dataset, tmp_path):
     out = tmp_path / "out"
     high = measured(dataset, out, "--set", "answer.min_confidence=0.85")
     assert (high["all"]["right"], high["all"]["abstained"]) == (1, 1)
-    assert {call["answering"]["min_confidence"] for call in octavo.asked} == {0.0}
+    assert {call["answering"]["min_confidence"] for call in octavo.asked} == {0.85}
     octavo.asked.clear()
     low = measured(dataset, out, "--set", "answer.min_confidence=0.1")
     assert (low["all"]["answered"], low["all"]["wrong"]) == (3, 1)
-    assert not octavo.asked
+    # Below a threshold a model may take another way: nothing is taken over.
+    assert [call["answering"]["min_confidence"] for call in octavo.asked] == [0.1] * 3
 
 
 def test_in_scope_document_each_is_asked_in_its_own_and_the_unanswerable_too(
@@ -295,11 +299,15 @@ def test_folds_choose_the_threshold_on_other_documents(octavo, dataset, tmp_path
     # One fold is a.pdf (0.9, 0.7; nothing unanswerable), the other b.pdf (0.8, 0.3; 0.2).
     of_a = next(fold for fold in folds["folds"] if fold["as_it_is"]["unanswerable"] == 0)
     of_b = next(fold for fold in folds["folds"] if fold["as_it_is"]["unanswerable"] == 1)
-    assert of_a["threshold"] == pytest.approx(0.25)  # between 0.2 and 0.3
-    assert of_b["threshold"] == 0.0  # nothing wrong is known of a.pdf
+    assert of_a["threshold"] == 0.3  # of b.pdf: answers 0.8 and 0.3, and not 0.2
+    assert of_b["threshold"] == 0.2  # nothing wrong by a gold answer is known of a.pdf
     assert of_b["held_out"]["unanswerable_abstained"] == 0
-    assert folds["held_out"]["unanswerable_abstained"] == 0
     assert folds["as_it_is"]["unanswerable_abstained"] == 1
+    asked = {call["answering"]["min_confidence"] for call in octavo.asked}
+    assert asked == set(folds["thresholds"]) == {0.2, 0.3, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8}
+    octavo.asked.clear()
+    assert measured(dataset, tmp_path / "out", "--folds", "2", "--scope", "document")
+    assert not octavo.asked
     assert "held out" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ from rag.apps.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from eval.answer_evaluation import AnswerPlan
-    from eval.answer_run import AnswerQuestion
+    from eval.answer_run import AnswerQuestion, Ask
     from eval.datasets import Dataset
     from rag.settings import Settings
     from rag.types import Json
@@ -61,27 +61,26 @@ def run_answers(run: AnswerRun, dataset: Dataset, plan: AnswerPlan) -> tuple[Jso
     with opened(run.settings, "eval run") as octavo:
         totals = bring_up_to_date(octavo, dataset, run.collection)
 
-        def ask(question: AnswerQuestion) -> Mapping[str, Any]:
-            found: Json = octavo.ask(
-                question=question.text,
-                collection=run.collection,
-                mode=run.mode.value,
-                documents=None if question.doc is None else [question.doc],
-                # Withheld where it is measured: every threshold is told by one run.
-                answering={"min_confidence": 0.0},
-                **(
-                    {"from_pages": [list(page) for page in question.pages]}
-                    if question.pages
-                    else {}
-                ),
-            )
-            return found
+        def ask_at(threshold: float) -> Ask:
+            def ask(question: AnswerQuestion) -> Mapping[str, Any]:
+                pages = {"from_pages": [list(page) for page in question.pages]}
+                found: Json = octavo.ask(
+                    question=question.text,
+                    collection=run.collection,
+                    mode=run.mode.value,
+                    documents=None if question.doc is None else [question.doc],
+                    answering={"min_confidence": threshold},
+                    **(pages if question.pages else {}),
+                )
+                return found
+
+            return ask
 
         with progress_bar("questions") as progress:
             task = progress.add_task("answering", total=None)
             figures = evaluate_answers(
                 dataset,
-                ask,
+                ask_at,
                 plan,
                 AnsweredBy(
                     run.settings.answer.model,
@@ -96,7 +95,7 @@ def run_answers(run: AnswerRun, dataset: Dataset, plan: AnswerPlan) -> tuple[Jso
 
 
 def _what_could_matter(run: AnswerRun) -> Json:
-    """The threshold is applied afterwards, so answers of another one are the same."""
+    """Without the threshold, which the plan names."""
     found = what_could_matter(run.settings, run.collection)
     return {
         **found,
