@@ -5,20 +5,40 @@ Nothing is shown as a citation that was not found here, and what is shown are th
 
 from __future__ import annotations
 
+import re
+
+from rag.answer.quote_match import ENDS, OPENINGS, QuotedPage, Span
 from rag.page_text import PageText
 from rag.ports import Evidence
 from rag.types import Citation
 
 _HYPHENS = ("-", "\u00ad", "\u2010")
-_ENDS = ".,;:!?\"'\u201c\u201d\u2018\u2019"
-_OPENINGS = "\"'\u201c\u2018"  # no full stop: ".5" is another number than "5"
+_LEFT_OUT = re.compile(
+    r"\s*(?:\[\s*(?:\.{3}|\u2026)\s*\]|\(\s*(?:\.{3}|\u2026)\s*\)|\u2026|\.{3,})\s*"
+)
+_REACH_WORDS = 60  # between the parts of a quote; a sentence is rarely longer
 
 
-def locate_quote(text: PageText, quote: str, *, near: int = 0) -> tuple[int, int] | None:
+def locate_quote(text: PageText, quote: str, *, near: int = 0) -> Span | None:
+    """The words of a page that a quote repeats; of a quote in parts, from its first to its last.
+
+    As `locate_parts`.
+
+    Returns:
+        (start, end) word indices, or None where the page does not say it.
+    """
+    parts = locate_parts(text, quote, near=near)
+    return (parts[0][0], parts[-1][1]) if parts else None
+
+
+def locate_parts(text: PageText, quote: str, *, near: int = 0) -> list[Span]:
     """The words of a page that a quote repeats.
 
     White space counts as one space, a word divided at a line's end may be quoted whole, case is
-    kept, and punctuation around the quote may be missing or added.
+    kept, and punctuation around the quote may be missing or added. A page that nowhere says it so
+    may say it in other signs: ligatures, kinds of quotation marks and dashes, white space beside
+    marks and digits, the case of the first letter; and in words that OCR read, one letter in eight
+    (`rag/answer/quote_match.py`). "..." stands for words left out, not too many.
 
     Args:
         text: the page.
@@ -26,35 +46,66 @@ def locate_quote(text: PageText, quote: str, *, near: int = 0) -> tuple[int, int
         near: of several places, the one that starts nearest to this word, the earlier on a tie.
 
     Returns:
-        (start, end) word indices, or None where the page does not say it.
+        (start, end) word indices of each part; none where the page does not say it.
     """
     wanted = quote.split()
     if not wanted:
-        return None
+        return []
     found = _places(text, wanted, is_exact=True) or _places(text, wanted, is_exact=False)
-    return min(found, key=lambda span: (abs(span[0] - near), span[0]), default=None)
+    if found:
+        return [_nearest(found, near)]
+    page = QuotedPage(text)
+    whole = page.places(wanted)
+    if whole:
+        return [_nearest(whole, near)]
+    parts = [part.split() for part in _LEFT_OUT.split(quote) if part.strip()]
+    if len(parts) < 2:
+        return []
+    return _in_order([page.places(part) for part in parts], near)
 
 
 def cite(evidence: Evidence, quote: str, *, marker: int, near: int = 0) -> Citation | None:
     """The quote as a checked citation of its page; None where the page does not say it."""
-    span = locate_quote(evidence.text, quote, near=near)
-    if span is None:
+    text = evidence.text
+    parts = locate_parts(text, quote, near=near)
+    if not parts:
         return None
     return Citation(
         marker=marker,
         ref=evidence.hit.ref,
         source=evidence.hit.source,
-        quote=evidence.text.span_text(*span),
-        boxes=tuple(evidence.text.span_boxes(*span)),
+        quote=" \u2026 ".join(text.span_text(*part) for part in parts),
+        boxes=tuple(box for part in parts for box in text.span_boxes(*part)),
         verified=True,
     )
 
 
-def _places(text: PageText, wanted: list[str], *, is_exact: bool) -> list[tuple[int, int]]:
+def _nearest(found: list[Span], near: int) -> Span:
+    return min(found, key=lambda span: (abs(span[0] - near), span[0]))
+
+
+def _in_order(places: list[list[Span]], near: int) -> list[Span]:
+    """A place for each part, each within reach after the one before."""
+    for first in sorted(places[0], key=lambda span: (abs(span[0] - near), span[0])):
+        chain = [first]
+        for part in places[1:]:
+            end = chain[-1][1]
+            following = [span for span in part if end <= span[0] <= end + _REACH_WORDS]
+            if not following:
+                break
+            chain.append(min(following))
+        else:
+            return chain
+    return []
+
+
+def _places(text: PageText, wanted: list[str], *, is_exact: bool) -> list[Span]:
+    first = wanted[0].lstrip(OPENINGS).rstrip(ENDS) or wanted[0]
     return [
         (start, end)
-        for start in range(len(text))
-        if (end := _match(text, start, wanted, is_exact=is_exact)) is not None
+        for start, word in enumerate(text.words)
+        if (first in word or word.endswith(_HYPHENS))
+        and (end := _match(text, start, wanted, is_exact=is_exact)) is not None
     ]
 
 
@@ -81,8 +132,8 @@ def _match_word(
     """The end of the word, whole or divided over lines, that starts at `at` and reads `wanted`."""
 
     def bare(word: str) -> str:
-        word = word.lstrip(_OPENINGS) if is_first else word
-        return word.rstrip(_ENDS) if is_last else word
+        word = word.lstrip(OPENINGS) if is_first else word
+        return word.rstrip(ENDS) if is_last else word
 
     spellings = {""}
     target = bare(wanted) or wanted
@@ -92,6 +143,7 @@ def _match_word(
             return at + 1
         is_divided = (
             word.endswith(_HYPHENS)
+            and len(word) > 1
             and at + 1 < len(text)
             and bool(text.lines[at] != text.lines[at + 1])
         )
