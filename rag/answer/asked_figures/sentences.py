@@ -27,7 +27,9 @@ _OF_MEASURE = 0.75  # and what statements have rows for is best taken from there
 _COVERED = 0.55  # share of what the name tells that a sentence must say
 _NO_TIME = 0.8  # no time is said, or none was asked for and this is not the latest
 _NEAR_WORDS = 30.0  # a figure so far from the words of its name is half as likely meant
-_CHANGED = 0.5  # "increased $3 million" is a change, "increased to" is not
+_CHANGED = (
+    0.5  # "increased $3 million" is a change, "up to $3 million" a limit; "increased to" is none
+)
 _CURRENCIES = frozenset(CURRENCIES.values())
 _YEARS = range(1900, 2101)
 
@@ -235,7 +237,7 @@ def _time(figure: SentenceFigure, wanted: Period | None) -> float:
 
 
 _ROSE = re.compile(
-    r"\b(?:increased?|decreased?|declined?|rose|fell|grew|down|up)\s+(?:by\s+)?(?:approximately\s+)?$",
+    r"\b(?:increased?|decreased?|declined?|rose|fell|grew|down|up|up\s+to|as\s+much\s+as)\s+(?:by\s+)?(?:approximately\s+)?$",
     re.IGNORECASE,
 )
 
