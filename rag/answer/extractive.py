@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rag.answer.asked_figures.propose import figure_proposal
-from rag.answer.asked_figures.wanted import wanted_of
+from rag.answer.asked_figures.wanted import wanted_of as figure_wanted
 from rag.answer.check import Checker
 from rag.answer.confidence import confidence_of
 from rag.answer.draft import Draft, DraftClaim, Proposal, Source
 from rag.answer.passages import PassageKind, Span, column_heads
 from rag.answer.question import Question
 from rag.answer.ranking import RankedPassage, rank_passages
+from rag.answer.short.wanted import Kind
+from rag.answer.short.wanted import wanted_of as read_kind
 from rag.answer.short_answer import short_proposal
 from rag.ports import AnswerRequest, Delta, Evidence
 from rag.settings import AnswerSettings
@@ -39,7 +41,9 @@ class ExtractiveAnswers:
 
     def answer(self, request: AnswerRequest) -> Answer:
         asked = Question(request.question)
-        proposal = figure_proposal(asked, request.evidence)
+        # A number that names something is none to be looked up in tables and written anew.
+        is_code = read_kind(asked).kind is Kind.CODE
+        proposal = None if is_code else figure_proposal(asked, request.evidence)
         evidence = request.evidence[: self._settings.answer_pages]
         ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
         if proposal is None or proposal.confidence < self._settings.min_confidence:
@@ -69,7 +73,7 @@ def _wants_a_figure(asked: Question) -> bool:
     """Whether nothing but a figure will do, of a stated time and written as the question says:
     passages near it are no answer.
     """
-    wanted = wanted_of(asked.text)
+    wanted = figure_wanted(asked.text)
     if wanted is None or not wanted.periods:
         return False
     return wanted.writing.scale is not None or wanted.writing.decimals is not None

@@ -30,13 +30,20 @@ _FITS = 0.25
 _NOUN = 0.2
 _RANK = 0.06
 _REPEATED = 0.5  # share of the candidate's terms that the question has said
-_COMMON = 0.03
+_COMMON = 0.05
 _PASSAGE = 0.2  # a point of score of the passage it stands in
 _QUOTE_WORDS = 40
 _FROM_LAYOUT = 0.2  # what is read off the layout counts before what is only near
 _LIST_SHARE = 0.5  # of the question's terms: what a list must be of to be counted
 _LEAST, _TIE = 0.6, 0.015  # of score: below, the passages speak for themselves
+_NAME_NEAR = 0.45  # many words are names; only near ones may be said
+_LEAST_FITS = 0.5
 _CERTAIN = 0.7  # confidence in what the layout says outright
+_NAMES = (Kind.NAME, Kind.PLACE, Kind.PERSON)
+_EXTREME = re.compile(
+    r"\b(?:most|more|least|fewer|(?:high|low|great|large|small|big|long|short|old|young|fast|slow)"
+    r"est)\b(?! than)"
+)
 # Words of asking, which say nothing about where the answer stands.
 _SAYS_LITTLE = frozenset(
     """many much name called used use using shown show given following mentioned listed document
@@ -88,9 +95,12 @@ def short_proposal(
         evidence: pages, best first.
     """
     found = read_short_answer(question, ranked, evidence)
-    if found is None or (found.score < _LEAST and not found.is_certain) or found.gap < _TIE:
+    if found is None or not _is_worth_saying(found):
         return None
     page = evidence[found.page]
+    said = {term for span in found.spans for term in terms(page.text.span_text(*span))}
+    if found.kind in _NAMES and not {*_EXTREME.findall(question.asking.casefold())} <= said:
+        return None  # which is the most of all is to be stated, or calculated
     quotes = [(page.text.span_text(*span), span[0]) for span in found.spans]
     claim = DraftClaim(
         " ".join(quote for quote, _ in quotes),
@@ -99,6 +109,14 @@ def short_proposal(
     sure = confidence_of(question, evidence)
     draft = Draft((claim,), short=found.value)
     return Proposal(draft, max(sure, _CERTAIN) if found.is_certain else sure)
+
+
+def _is_worth_saying(found: ShortAnswer) -> bool:
+    if found.is_certain:
+        return True
+    if found.kind in (Kind.NAME, Kind.PLACE) and found.near < _NAME_NEAR:
+        return False
+    return found.score >= _LEAST and found.gap >= _TIE and found.fits >= _LEAST_FITS
 
 
 def read_short_answer(
@@ -177,7 +195,7 @@ def _scored(
     ]
     near = nearness(layout, [candidate.span for candidate in candidates], weights)
     said = Counter(candidate.value.casefold() for candidate in candidates)
-    is_name = wanted.kind in (Kind.NAME, Kind.PLACE, Kind.PERSON)
+    is_name = wanted.kind in _NAMES
     for candidate, value in zip(candidates, near.tolist(), strict=True):
         noun = _noun_beside(layout, candidate, wanted)
         own = terms(candidate.value)

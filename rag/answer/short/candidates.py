@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rag.answer.figures import Figure, figures_in
 from rag.answer.passages import Span, ends_sentence
 from rag.answer.short.nearness import Layout
-from rag.answer.short.wanted import Kind
+from rag.answer.short.wanted import ROLES, Kind
 from rag.scoring.lexical import is_content_word
 
 _CELL_WORDS = 7
@@ -97,6 +97,8 @@ def _is_ordinal(layout: Layout, figure: Figure, line_starts: set[int]) -> bool:
 
 def _figure_fits(figure: Figure, kind: Kind) -> float:
     is_date = figure.day is not None
+    if figure.text.strip(_OPENINGS + _ENDS).startswith("00"):
+        return 0.0  # "in '000": a scale
     is_year = is_date and figure.precision == "year"
     looks_year = (
         figure.value is not None
@@ -144,6 +146,8 @@ def persons_of(layout: Layout) -> Iterator[Candidate]:
                 continue
             if not is_content_word(bare[0]) or not _are_proper(bare, lowercase):
                 continue
+            if bare[-1].casefold() in ROLES:
+                continue
             fits = 0.6
             has_title = bare[0].casefold() in _TITLES
             before = words[start - 1] if start else ""
@@ -178,11 +182,9 @@ def _names(layout: Layout) -> Iterator[Candidate]:
             if span[1] - span[0] > _NAME_WORDS:
                 continue
             bare = [words[place].strip(_ENDS + _OPENINGS) for place in range(*span)]
-            if span[1] - span[0] == 1 and (
-                not is_content_word(bare[0])
-                or (span[0] in begins and bare[0].casefold() in lowercase)
-            ):
-                continue
+            is_lone = span[1] - span[0] == 1
+            if is_lone and (not is_content_word(bare[0]) or span[0] in begins):
+                continue  # a sentence begins with a capital, whatever its first word
             is_unsure = span[0] in begins or not _are_proper(bare, lowercase)
             offer(span, 0.6 if is_unsure else 0.9)
         for place in range(start, end):

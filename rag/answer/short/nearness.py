@@ -30,6 +30,7 @@ _PAGE = 0.3
 _GAP = 1.3  # of a line's height: wider, and what follows is another cell
 _CELL_WORDS = 10
 _STEM = 5  # letters: words that begin with as many alike and end otherwise are kin
+_SHORT, _ENDING = 4, 3  # letters: a short word may have a short ending
 _KIN = 0.8
 
 
@@ -139,7 +140,7 @@ def places_of(layout: Layout, term: str) -> list[tuple[int, float]]:
     exact = layout.vocabulary.get(term)
     if exact is not None:
         return [(word, 1.0) for word in exact]
-    if len(term) <= _STEM or term[0].isdigit():
+    if len(term) < _SHORT or term[0].isdigit():
         read = term.translate(OCR_CONFUSED)
         return [
             (word, _KIN)
@@ -151,9 +152,20 @@ def places_of(layout: Layout, term: str) -> list[tuple[int, float]]:
     return [
         (word, _KIN)
         for other, words in layout.vocabulary.items()
-        if other[:_STEM] == term[:_STEM] and abs(len(other) - len(term)) <= _STEM
+        if _are_kin(other, term)
         for word in words
     ]
+
+
+def _are_kin(first: str, second: str) -> bool:
+    """Whether two words share their stem, as far as their beginnings tell: "view", "viewed"."""
+    shorter, longer = sorted((first, second), key=len)
+    if len(shorter) < _SHORT or len(longer) - len(shorter) > _STEM:
+        return False
+    n_alike = min(_STEM, len(shorter))
+    return shorter[:n_alike] == longer[:n_alike] and (
+        len(shorter) > _STEM or len(longer) - len(shorter) <= _ENDING
+    )
 
 
 def nearness(

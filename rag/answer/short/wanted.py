@@ -66,12 +66,12 @@ _COUNT = re.compile(
 _YEAR = re.compile(r"\b(?:what|which) (?:fiscal |calendar )?years?\b|\bin (?:what|which) year\b")
 _DATE = re.compile(r"\bwhen\b|\b(?:what|which) (?:\w+ ){0,2}(?:date|day|month|deadline)\b")
 _PERSON = re.compile(r"\bwho\b|\bwhom\b|\bby whom\b|\bwhose\b")
-_ROLES = frozenset(
+ROLES = frozenset(
     """agent analyst architect artist author chair chairman chairperson ceo cfo coach defendant
     director doctor editor engineer executive founder governor inventor judge lawyer leader manager
     mayor minister nominee officer owner partner person plaintiff player politician presenter
-    president professor scientist secretary senator speaker spokesperson student teacher winner
-    writer""".split()
+    president professor scientist secretary senator speaker spokesperson student teacher secretary
+    winner writer""".split()
 )
 MAKERS = frozenset({"presenter", "author", "speaker", "writer", "lecturer", "instructor"})
 FIRST_PARTY = frozenset({"plaintiff", "petitioner", "appellant", "claimant", "complainant"})
@@ -90,10 +90,11 @@ _CODE = re.compile(
 )
 _NAME = re.compile(rf"\b(?:which|what)\s+((?:{_WORD}\s*)+)")
 _NAME_OF = re.compile(rf"\bname of (?:the |a |an )?((?:{_WORD}\s*)+)")
+_PAST = re.compile(r"\w{3,}ed")
 _VERB = frozenset(
     """is are was were be been do does did has have had can could will would should may might must
-    in of on at by for from to with that which who does used per during among under include
-    included show shown need needed require required use uses there""".split()
+    more less most least than in of on at by for from to with that which who does used per during among under
+    include included show shown need needed require required use uses there""".split()
 )
 
 
@@ -128,8 +129,8 @@ def wanted_of(question: Question) -> Wanted:
     for kind, pattern in ((Kind.YEAR, _YEAR), (Kind.DATE, _DATE)):
         if pattern.search(asked):
             return Wanted(kind)
-    if _PERSON.search(asked) or _ROLES & set(noun):
-        return Wanted(Kind.PERSON, noun or tuple(t for t in terms(asked) if t in _ROLES))
+    if _PERSON.search(asked) or ROLES & set(noun):
+        return Wanted(Kind.PERSON, noun or tuple(t for t in terms(asked) if t in ROLES))
     if _PLACE.search(asked):
         return Wanted(Kind.PLACE, noun)
     if _CODE.search(asked):
@@ -157,7 +158,8 @@ def _head(phrase: str) -> tuple[str, ...]:
     """Terms before the first verb or preposition: "age group" of "age group has the highest"."""
     kept: list[str] = []
     for word in phrase.split():
-        if word.strip("?.,") in _VERB:
+        bare = word.strip("?.,")
+        if bare in _VERB or bare[:1].isdigit() or (kept and _PAST.fullmatch(bare)):
             break
         if is_content_word(word):
             kept += terms(word)
