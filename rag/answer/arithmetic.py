@@ -26,6 +26,8 @@ _CLOSE = 1e-9  # of two floats that went two ways
 # The year of a bank and of a calendar, the whole, and counts of what is averaged or compounded.
 _CONSTANTS = frozenset({1.0, 100.0, 360.0, 365.0, *map(float, range(2, 13))})
 _ALWAYS = frozenset({1.0, 100.0})  # "a / b - 1", "100 - a"
+# The whole of an expression: as many as the places that a claim cites and that hold.
+COUNT_OF_SOURCES = "count(sources)"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ def recompute(expression: str) -> Recomputed:
     if said:
         _require_agreement(recomputed, said[0])
     return recomputed
+
+
+def count_of(n_sources: int) -> Recomputed:
+    """The value of `COUNT_OF_SOURCES`: a count has no operands that could stand on a page."""
+    return Recomputed(float(n_sources), (), steps=(float(n_sources),))
 
 
 def comes_to(recomputed: Recomputed, figure: Figure, *, scales: Sequence[float] = (1.0,)) -> bool:

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rag.answer.arithmetic import Recomputed, comes_to, recompute
+from rag.answer.arithmetic import (
+    COUNT_OF_SOURCES,
+    Recomputed,
+    comes_to,
+    count_of,
+    recompute,
+)
 from rag.answer.citations import cite
 from rag.answer.draft import Draft, DraftClaim, Source
 from rag.answer.figures import Figure, figures_in
@@ -223,6 +229,10 @@ class Checker:
         """The arithmetic done again, and its operands that stand on no page cited."""
         if not draft.expression.strip():
             return None, None, []
+        if draft.expression.strip() == COUNT_OF_SOURCES:
+            counted = count_of(len({each for _, each in sources.held if each.verified}))
+            formula = plain(draft.formula) or COUNT_OF_SOURCES
+            return counted, Calculation(formula, COUNT_OF_SOURCES, counted.value), []
         try:
             recomputed = recompute(draft.expression)
         except InputError as error:
