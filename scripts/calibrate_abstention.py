@@ -53,16 +53,17 @@ class Asked:
 
 
 class Recorder:
-    """AnswerModel that keeps the evidence it hands on."""
+    """AnswerModel that keeps the pages found that it hands on."""
 
     def __init__(self, settings: AnswerSettings) -> None:
         self._model = ExtractiveAnswers(settings)
+        self._n_pages = settings.answer_pages
         self.model_id = self._model.model_id
         self.reads_images = self._model.reads_images
         self.evidence: list[Evidence] = []
 
     def answer(self, request: AnswerRequest) -> Answer:
-        self.evidence = list(request.evidence)
+        self.evidence = list(request.evidence[: self._n_pages])  # without their next pages
         return self._model.answer(request)
 
 
