@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rag.answer.evidence import gather
 from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError, InputError, RagError
 from rag.filters import Filter
-from rag.ports import AnswerModel, AnswerRequest, OnAnswerEvent, unheard
+from rag.ports import AnswerModel, AnswerRequest, OnAnswerEvent, SearchesFurther, unheard
+from rag.ranking.documents import inside
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import Retriever, SearchRequest, SearchResult
@@ -24,6 +25,7 @@ from rag.wording.dialogue import Turn
 
 _log = logging.getLogger(__name__)
 
+_FURTHER_PAGES = 2  # of each search that an answer model wants beside the question
 # Notices of a search that say why it hands on no page.
 _LEAVE_NO_PAGE = frozenset({"not_relevant", "route_none"})
 
@@ -94,7 +96,7 @@ class Asker:
         if request.from_pages:
             found = self._retriever.given(reader, asked, request.from_pages)
         else:
-            found = self._retriever.search(reader, asked)
+            found = self._further(reader, asked, self._retriever.search(reader, asked))
         request.on_found(found)
         if not found.hits:
             return AskResult(self._nothing_found(found), found, found.stages)
@@ -125,6 +127,39 @@ class Asker:
             (*found.stages, evidence, answered),
             (*gathered.notices, *answer.notices),
             error,
+        )
+
+    def _further(
+        self, reader: CollectionReader, asked: SearchRequest, found: SearchResult
+    ) -> SearchResult:
+        """With the pages that the answer model wants beside those found, after them."""
+        if not found.hits or not isinstance(self._model, SearchesFurther):
+            return found
+        start = time.perf_counter()
+        hits, record_ids = list(found.hits), list(found.record_ids)
+        for further in self._model.further_searches(found.question, found.hits):
+            more = self._retriever.search(
+                reader,
+                replace(
+                    asked,
+                    question=further.text,
+                    top_k=_FURTHER_PAGES,
+                    scope=inside(asked.scope, [further.document_id]),
+                    highlights=False,
+                    history=(),
+                ),
+            )
+            seen = {hit.ref for hit in hits}
+            for hit, record_id in zip(more.hits, more.record_ids, strict=True):
+                if hit.ref not in seen:
+                    hits.append(replace(hit, rank=len(hits) + 1))
+                    record_ids.append(record_id)
+        n_more = len(hits) - len(found.hits)
+        return replace(
+            found,
+            hits=tuple(hits),
+            record_ids=tuple(record_ids),
+            stages=(*found.stages, StageReport("further", n_more, _ms_since(start))),
         )
 
     @property

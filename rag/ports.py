@@ -486,3 +486,18 @@ class AnswerModel(Protocol):
         ...
 
     def answer(self, request: AnswerRequest) -> Answer: ...
+
+
+@dataclass(frozen=True)
+class FurtherSearch:
+    """What an answer model wants looked for beside the question, in one document."""
+
+    text: str
+    document_id: str
+
+
+@runtime_checkable
+class SearchesFurther(Protocol):
+    """An answer model that knows what pages it needs once it sees which were found."""
+
+    def further_searches(self, question: str, hits: Sequence[PageHit]) -> list[FurtherSearch]: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rag.answer.asked_figures.needed import document_of, searches_for
 from rag.answer.asked_figures.propose import figure_proposal
 from rag.answer.asked_figures.wanted import wanted_of as figure_wanted
 from rag.answer.check import Checker
@@ -15,9 +16,9 @@ from rag.answer.ranking import RankedPassage, rank_passages
 from rag.answer.short.wanted import Kind
 from rag.answer.short.wanted import wanted_of as read_kind
 from rag.answer.short_answer import short_proposal
-from rag.ports import AnswerRequest, Delta, Evidence
+from rag.ports import AnswerRequest, Delta, Evidence, FurtherSearch
 from rag.settings import AnswerSettings
-from rag.types import Answer
+from rag.types import Answer, PageHit
 
 _PASSAGES = 3
 _CLOSE = 0.12  # of score: passages this near to the best are shown as well
@@ -38,6 +39,13 @@ class ExtractiveAnswers:
 
     def __init__(self, settings: AnswerSettings) -> None:
         self._settings = settings
+
+    def further_searches(self, question: str, hits: Sequence[PageHit]) -> list[FurtherSearch]:
+        """As SearchesFurther: the statements that the figure asked for follows from."""
+        document_id = document_of(question, hits)
+        if document_id is None:
+            return []
+        return [FurtherSearch(text, document_id) for text in searches_for(question)]
 
     def answer(self, request: AnswerRequest) -> Answer:
         asked = Question(request.question)

@@ -6,7 +6,7 @@ from small_world import WordHasher, World
 from rag.ask import Asker, AskRequest
 from rag.deadline import Cancelled
 from rag.errors import ModelFailed, NotFound
-from rag.ports import Delta
+from rag.ports import Delta, FurtherSearch
 from rag.settings import AnswerSettings
 from rag.types import Answer, PageRef, Principal
 
@@ -142,3 +142,36 @@ def test_tables_are_looked_for_on_more_pages_than_passages(world):
         settings = AnswerSettings(answer_pages=2, table_pages=table_pages)
         asker = Asker(world.retriever, Says(), settings)
         assert len(asker.ask(world.reader, AskRequest("tide power")).search.hits) == n_pages
+
+
+class Wants(Says):
+    """Wants more pages of the best page's document."""
+
+    def __init__(self, *texts):
+        super().__init__()
+        self.texts = texts
+
+    def further_searches(self, question, hits):
+        return [FurtherSearch(text, hits[0].ref.document_id) for text in self.texts]
+
+
+def test_what_a_model_wants_beside_the_question_is_looked_for_in_its_document(world):
+    model = Wants("storm harbour", "dividend staff")
+    settings = AnswerSettings(answer_pages=1, table_pages=1)
+    scope = world.reader.scope({"name": {"$ne": "foreign"}})
+    asker = Asker(world.retriever, model, settings)
+    result = asker.ask(world.reader, AskRequest("tide power revenue", scope=scope))
+    refs = [hit.ref for hit in result.search.hits]
+    assert refs[0] == PageRef("north", 1)
+    assert sorted(refs) == [PageRef("north", number) for number in (1, 2, 3)]
+    assert [hit.rank for hit in result.search.hits] == [1, 2, 3]
+    assert [page.number for page in model.requests[0].evidence] == [1, 2, 3]
+    further = next(stage for stage in result.stages if stage.name == "further")
+    assert further.candidates == 2
+
+
+def test_what_a_model_wants_stays_in_what_the_reader_may_see_and_asked_for(world):
+    asker = Asker(world.retriever, Wants("tide"), AnswerSettings(answer_pages=1, table_pages=1))
+    scope = world.reader.scope(None, ["south"], (2, 2))
+    result = asker.ask(world.reader, AskRequest("turbine", scope=scope))
+    assert [hit.ref for hit in result.search.hits] == [PageRef("south", 2)]

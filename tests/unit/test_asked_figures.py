@@ -309,9 +309,9 @@ def test_searches_name_the_statements_that_a_ratio_follows_from():
 
 def test_the_document_of_the_year_asked_for_is_searched():
     hits = [
-        PageHit(rank, PageRef(source, rank), source, 1.0, 1.0, "", ())
+        PageHit(rank, PageRef(f"of {source}", rank), source, 1.0, 1.0, "", ())
         for rank, source in enumerate(["acme_2020.pdf", "acme_2021.pdf", "other.pdf"], 1)
     ]
-    assert document_of("What is the FY2021 revenue of Acme?", hits) == "acme_2021.pdf"
-    assert document_of("What is the revenue of Acme?", hits) == "acme_2020.pdf"
+    assert document_of("What is the FY2021 revenue of Acme?", hits) == "of acme_2021.pdf"
+    assert document_of("What is the revenue of Acme?", hits) == "of acme_2020.pdf"
     assert document_of("What is the revenue of Acme?", []) is None

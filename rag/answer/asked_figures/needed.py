@@ -46,7 +46,8 @@ def searches_for(question: str) -> tuple[str, ...]:
 
 
 def document_of(question: str, hits: Sequence[PageHit]) -> str | None:
-    """The source that the question is most likely about: of the years asked for, with most pages.
+    """Id of the document that the question is most likely about: of the years asked for, with most
+    pages.
 
     A filing is mostly called after its year; where none of them is, the pages decide.
     """
@@ -55,13 +56,18 @@ def document_of(question: str, hits: Sequence[PageHit]) -> str | None:
     wanted = wanted_of(question)
     periods = () if wanted is None else wanted.periods
     latest = max((each.year for each in periods if each.year), default=None)
-    n_pages = Counter(hit.source for hit in hits)
-    first = {hit.source: -place for place, hit in reversed(list(enumerate(hits)))}
+    n_pages = Counter(hit.ref.document_id for hit in hits)
+    first: dict[str, int] = {}
+    of_year: set[str] = set()
+    for place, hit in enumerate(hits):
+        first.setdefault(hit.ref.document_id, -place)
+        if latest and str(latest) in hit.source:
+            of_year.add(hit.ref.document_id)
     return max(
         n_pages,
-        key=lambda source: (
-            n_pages[source] + (_OF_YEAR if latest and str(latest) in source else 0),
-            first[source],
+        key=lambda document: (
+            n_pages[document] + _OF_YEAR * (document in of_year),
+            first[document],
         ),
     )
 
