@@ -148,6 +148,10 @@ def load_chat(chosen: ChatSettings) -> ChatModel | None:
     """
     if chosen.model is None or chosen.provider == "openai":
         return chat_model(chosen)
+    if chosen.provider == "local":
+        from rag.local_chat.choose import local_chat  # brings torch where it is asked for
+
+        return local_chat(chosen)
     from rag.langchain_adapter import LangChainChat  # a library that other providers do without
 
     return LangChainChat.connect(chosen)

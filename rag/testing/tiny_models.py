@@ -382,6 +382,7 @@ _BUILDERS: dict[str, Callable[[], Pair]] = {
     "Clip": _clip,
     "Siglip": _siglip,
     "Qwen2VL": lambda: _qwen2(hf.Qwen2VLForConditionalGeneration, hf.Qwen2VLProcessor),
+    "Qwen2_5VL": lambda: _qwen2_5(hf.Qwen2_5_VLForConditionalGeneration, hf.Qwen2_5_VLProcessor),
     "Qwen3VL": lambda: _qwen3(hf.Qwen3VLForConditionalGeneration, hf.Qwen3VLProcessor),
     "Qwen3VLReranker": lambda: _qwen3(
         hf.Qwen3VLForConditionalGeneration, hf.Qwen3VLProcessor, words=("yes", "no")

@@ -1,0 +1,1 @@
+"""A chat model of transformers in this process, behind the ChatModel Protocol; made by `choose`."""
