@@ -93,8 +93,9 @@ _NAME_OF = re.compile(rf"\bname of (?:the |a |an )?((?:{_WORD}\s*)+)")
 _PAST = re.compile(r"\w{3,}ed")
 _VERB = frozenset(
     """is are was were be been do does did has have had can could will would should may might must
-    more less most least than in of on at by for from to with that which who does used per during among
-    under include included show shown need needed require required use uses there""".split()
+    more less most least than in of on at by for from to with that which who does used per during
+    among under include included show shown need needed require required use uses there""".split()
+)
 )
 
 
