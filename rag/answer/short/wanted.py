@@ -96,7 +96,6 @@ _VERB = frozenset(
     more less most least than in of on at by for from to with that which who does used per during
     among under include included show shown need needed require required use uses there""".split()
 )
-)
 
 
 @dataclass(frozen=True)
