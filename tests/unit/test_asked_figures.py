@@ -315,3 +315,33 @@ def test_the_document_of_the_year_asked_for_is_searched():
     assert document_of("What is the FY2021 revenue of Acme?", hits) == "of acme_2021.pdf"
     assert document_of("What is the revenue of Acme?", hits) == "of acme_2020.pdf"
     assert document_of("What is the revenue of Acme?", []) is None
+
+
+@pytest.mark.parametrize(
+    ("sources", "answered_from"),
+    [
+        (("BOLTCO_2021_10K.pdf", "ACMECORP_2021_10K.pdf"), 2),
+        (("first.pdf", "second.pdf"), None),  # neither is known to be about it
+    ],
+)
+def test_a_figure_of_another_company_is_no_answer(sources, answered_from):
+    rows = {"Total current assets": ("19,815", "19,378")}
+    pages = [
+        statement(number, "Consolidated Balance Sheets", rows, source=source)
+        for number, source in enumerate(sources, start=1)
+    ]
+    asked = "What are the total current assets of AcmeCorp, Inc. in FY2021?"
+    found = figure_proposal(Question(asked), pages)
+    cited = {source.evidence for claim in found.draft.claims for source in claim.sources}
+    assert cited == {answered_from or 1}
+
+
+def test_a_company_is_known_by_its_pages_where_files_have_other_names():
+    rows = {"Total current assets": ("19,815", "19,378")}
+    pages = [
+        statement(1, "Consolidated Balance Sheets of Bolt", rows, source="a.pdf"),
+        statement(2, "Consolidated Balance Sheets", rows, source="b.pdf"),
+        prose(3, "Acme Works was founded in 1901.", source="b.pdf"),
+    ]
+    found = figure_proposal(Question("What are Acme Works' total current assets in FY2021?"), pages)
+    assert {source.evidence for source in found.draft.claims[0].sources} == {2}
