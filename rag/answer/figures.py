@@ -11,58 +11,14 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
-from rag.answer.figure_words import CURRENCIES, MONTHS, SCALES, UNITS, unit_of
+from rag.answer.figure import Figure, Found
+from rag.answer.figure_dates import LOOK_BACK, YEAR, date_at
+from rag.answer.figure_words import CURRENCIES, SCALES, UNITS, unit_of
 
-_LEAP_YEAR = 4  # of a day and month without a year
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number or date of a text.
-
-    Attributes:
-        text: as written, with its sign, currency, word of scale and unit.
-        start: first word.
-        end: after its last word.
-        value: as written, signs and brackets read, words of scale ("million") and percent signs
-            not; None for a date.
-        scale: 1e6 for "million" beside it; 1 where nothing is said.
-        decimals: digits after the point, as written.
-        unit: "%", a currency's sign or code ("$", "EUR"), or a unit's name in the singular; empty
-            for none.
-        day: of a date; a month or year alone is its first day, `precision` says so. None for a
-            date whose day and month cannot be told apart ("3/4/2022").
-        precision: "day", "month" or "year" of a date, or "yearless" for a day and month alone,
-            whose `day` is in the year 4; empty for a number.
-    """
-
-    text: str
-    start: int
-    end: int
-    value: float | None
-    scale: float = 1.0
-    decimals: int = 0
-    unit: str = ""
-    day: date | None = None
-    precision: str = ""
-
-    @property
-    def amount(self) -> float | None:
-        """The value times its scale; None for a date."""
-        return None if self.value is None else self.value * self.scale
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A figure and the characters it takes up; without one, digits that are no figure."""
-
-    end: int
-    figure: Figure | None = None
-    start: int = 0
-    run_end: int = 0  # where its digits and what closes them end, before any unit
+__all__ = ["Figure", "figures_in"]
 
 
 def figures_in(words: Sequence[str]) -> list[Figure]:
@@ -77,11 +33,11 @@ def figures_in(words: Sequence[str]) -> list[Figure]:
     for word in words:
         starts.append(at)
         at += len(word) + 1
-    found: list[_Found] = []
+    found: list[Found] = []
     position = 0
     while (digits := _RUN.search(text, position)) is not None:
         last = found[-1].end if found else 0
-        read = _date_at(text, digits.start(), last) or _number_at(text, digits, last)
+        read = date_at(text, digits.start(), last) or _number_at(text, digits, last)
         position = max(read.end, digits.start() + 1)
         if read.figure is not None:
             found.append(_ranged(text, found, read))
@@ -121,124 +77,6 @@ def _plain(word: str) -> str:
     return word if word.isascii() else word.translate(_SIGNS)
 
 
-# --- dates ----------------------------------------------------------------------------------------
-_MONTH = "|".join(sorted(MONTHS, key=len, reverse=True))
-_YEAR = r"(?:1[6-9]|20|21)\d\d"
-_NO_MORE = r"(?![\w]|[.,/-]\d)"
-_ISO = re.compile(rf"({_YEAR})([-/.])(0?[1-9]|1[0-2])\2(0?[1-9]|[12]\d|3[01]){_NO_MORE}")
-_DAY_FIRST = re.compile(
-    rf"(0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|\.)?[ -]?(?:of |de )?({_MONTH})\b\.?"
-    rf"(?:(?:,? ?|-)(?:de )?({_YEAR})|-(\d\d))?(?![\w-]|[.,/]\d)",
-    re.IGNORECASE,
-)
-_MONTH_BEFORE = re.compile(rf"(?<![^\W_])({_MONTH})(\.?,? ?|-| ?')$", re.IGNORECASE)
-_DAY_YEAR = re.compile(
-    rf"(0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?(?:,? ({_YEAR})|,({_YEAR}))?(?![\w%]|[.,/:-]\d| ?%)"
-)
-_YEAR_ALONE = re.compile(rf"({_YEAR}){_NO_MORE}")
-_SHORT_YEAR = re.compile(r"(\d\d)(?![\w%]|[.,/:-]\d)")
-_NUMERIC = re.compile(rf"(\d\d?)([/.-])(\d\d?)\2({_YEAR}|\d\d){_NO_MORE}")
-_PERIOD_BEFORE = re.compile(r"(?<![^\W_])(?:[FC]Y|[1-4]Q|Q[1-4]|[12]H|H[12]) ?'?$", re.IGNORECASE)
-_PERIOD = re.compile(rf"(?:([1-4])Q|([12])H)({_YEAR}|\d\d)(?!\w)", re.IGNORECASE)
-_LOOK_BACK = 14
-
-
-def _date_at(text: str, at: int, last: int) -> _Found | None:
-    """The date that the digits at `at` are of, with the month's name before them."""
-    if at and text[at - 1].isalnum() and _PERIOD_BEFORE.search(text[max(0, at - 6) : at]) is None:
-        return None
-    before = text[max(last, at - _LOOK_BACK) : at]
-    for read in (_named_month, _written_day, _numeric_day, _fiscal_year):
-        if (found := read(text, at, before)) is not None:
-            return found
-    return None
-
-
-def _written_day(text: str, at: int, before: str) -> _Found | None:
-    if before.endswith(("/", ".", "$", ",")):
-        return None
-    if (match := _ISO.match(text, at)) is not None:
-        return _dated(match, at, int(match[1]), int(match[3]), int(match[4]))
-    match = _DAY_FIRST.match(text, at)
-    if match is None:
-        return None
-    month = MONTHS[match[2].lower()]
-    # "5 may" is as likely a number and a verb, "in 12 mar" a cut word.
-    if match[3] is None and match[4] is None and not match[2][0].isupper():
-        return None
-    year = _full_year(match[3] or match[4]) if match[3] or match[4] else _LEAP_YEAR
-    return _dated(match, at, year, month, int(match[1]))
-
-
-def _named_month(text: str, at: int, before: str) -> _Found | None:
-    named = _MONTH_BEFORE.search(before)
-    # "may 5" is a verb and a number.
-    if named is None or not named[1][0].isupper():
-        return None
-    month, start = MONTHS[named[1].lower()], at - len(before) + named.start()
-    if (match := _YEAR_ALONE.match(text, at)) is not None:
-        return _dated(match, start, int(match[1]), month)
-    # Spreadsheets write Mar-22 for a month, and 22-Mar for a day.
-    if named[2] in ("-", "'", " '") and (match := _SHORT_YEAR.match(text, at)) is not None:
-        return _dated(match, start, _full_year(match[1]), month)
-    match = _DAY_YEAR.match(text, at)
-    if match is None:
-        return None
-    year = int(match[2] or match[3] or _LEAP_YEAR)
-    return _dated(match, start, year, month, int(match[1]))
-
-
-def _numeric_day(text: str, at: int, before: str) -> _Found | None:
-    match = _NUMERIC.match(text, at)
-    if match is None or before.endswith(("/", ".", "$", ",", "-")):
-        return None
-    first, second, year = int(match[1]), int(match[3]), match[4]
-    if match[2] != "/" and len(year) == 2:
-        return None  # 1.2.34 and 10-11-12 are numbers of sections and ranges
-    if not (min(first, second) >= 1 and max(first, second) <= 31 and min(first, second) <= 12):
-        return None
-    if match[2] == ".":  # only day, month, year is written so
-        return _dated(match, at, int(year), second, first)
-    if first == second or second > 12:
-        return _dated(match, at, _full_year(year), first, second)
-    if first > 12:
-        return _dated(match, at, _full_year(year), second, first)
-    nobody_can_name = Figure("", 0, 0, None, precision="day")
-    return _Found(match.end(), nobody_can_name, at, match.end())
-
-
-def _fiscal_year(text: str, at: int, before: str) -> _Found | None:
-    if (match := _PERIOD.match(text, at)) is not None:
-        return _dated(match, at, _full_year(match[3]))
-    period = _PERIOD_BEFORE.search(before)
-    if period is None:
-        return None
-    match = _YEAR_ALONE.match(text, at) or _SHORT_YEAR.match(text, at)
-    if match is None or (len(match[1]) == 2 and period.group()[0] not in "FfCc'"):
-        return None
-    return _dated(match, at - len(period.group()), _full_year(match[1]))
-
-
-def _full_year(digits: str) -> int:
-    if len(digits) == 4:
-        return int(digits)
-    return int(digits) + (2000 if int(digits) < 70 else 1900)
-
-
-def _dated(
-    match: re.Match[str], start: int, year: int, month: int = 0, day: int = 0
-) -> _Found | None:
-    try:
-        when = date(year, month or 1, day or 1)
-    except ValueError:  # the 31st of a month that has 30 days: no date
-        return None
-    precision = "day" if day else "month" if month else "year"
-    if year == _LEAP_YEAR:
-        precision = "yearless"
-    figure = Figure("", 0, 0, None, day=when, precision=precision)
-    return _Found(match.end(), figure, start, match.end())
-
-
 # --- numbers --------------------------------------------------------------------------------------
 _MOST_DIGITS = 40  # more are no amount, and a float would end in infinity
 _RUN = re.compile(r"\d(?:[\d.,']*\d)?[\u00bc-\u00be]?|[\u00bc-\u00be]")
@@ -273,27 +111,27 @@ _PREFIX_BEFORE = re.compile(r"(?:[^\W\d_]+)-$")
 _RANGE = re.compile(r"[-\u2013\u2014/]| to | [\u2013] ")
 
 
-def _number_at(text: str, digits: re.Match[str], last: int) -> _Found:
+def _number_at(text: str, digits: re.Match[str], last: int) -> Found:
     start, end = digits.span()
     parsed = _value_of(digits.group())
     if parsed is None:
         # "2021,2022" are two; "4.1.2" is the number of a section.
         first = re.match(rf"\d{{1,{_MOST_DIGITS}}}(?!\d)", digits.group())
         if first is None or "." in digits.group():
-            return _Found(end)
+            return Found(end)
         end = start + first.end()
         parsed = (float(first.group()), 0)
     value, decimals = parsed
-    before = _BEFORE.search(text, max(last, start - _LOOK_BACK), start)
+    before = _BEFORE.search(text, max(last, start - LOOK_BACK), start)
     assert before is not None  # all its parts may be missing
     if start and text[start - 1] == "." and (start == 1 or not text[start - 2].isalnum()):
         decimals = len(digits.group())  # ".5"
         value = float(f"0.{digits.group()}") if digits.group().isdigit() else value
         start -= 1
-        before = _BEFORE.search(text, max(last, start - _LOOK_BACK), start) or before
+        before = _BEFORE.search(text, max(last, start - LOOK_BACK), start) or before
     currency = before["currency"] or before["held"]
     if _is_name(text, start, end, currency):
-        return _Found(_end_of_glued(text, end))
+        return Found(_end_of_glued(text, end))
     spaced = _SPACED.match(text, start)
     if spaced is not None and spaced.end() > end and _closes_spaced(text, spaced, currency):
         end = spaced.end()
@@ -311,12 +149,12 @@ def _number_at(text: str, digits: re.Match[str], last: int) -> _Found:
         is_plain = currency is None and before["sign"] is None and before["inner"] is None
         lead = start - len(before.group())
         if is_plain and _is_mark(text, lead, end - start, close):
-            return _Found(close.end())
+            return Found(close.end())
         is_bracketed = not _is_aside(text, start - len(before.group()), digits.group(), close)
         closed = close.end() if is_bracketed else end
         unit = unit or (close[1] or "" if is_bracketed else "")
     elif text[start - 1 : start] == "[" and text[end : end + 1] == "]":
-        return _Found(end + 1)
+        return Found(end + 1)
     scale, unit, stop = _closing(text, closed, unit, has_decimals=decimals > 0)
     if before["open"] and close is None and is_bracketed is False:
         held = _CLOSE.match(text, stop)
@@ -343,7 +181,7 @@ def _number_at(text: str, digits: re.Match[str], last: int) -> _Found:
     n_before = len(before.group())
     if before["open"] and not is_bracketed:
         n_before = len((before["inner"] or "") + (before["held"] or ""))
-    return _Found(stop, figure, start - n_before, closed)
+    return Found(stop, figure, start - n_before, closed)
 
 
 def _value_of(run: str) -> tuple[float, int] | None:
@@ -376,7 +214,7 @@ def _is_name(text: str, start: int, end: int, currency: str | None) -> bool:
     if currency is None and (char.isalpha() or char == "_"):
         return True
     prefix = _PREFIX_BEFORE.search(text[max(0, start - 12) : start])
-    is_year = re.fullmatch(_YEAR, text[start:end]) is not None
+    is_year = re.fullmatch(YEAR, text[start:end]) is not None
     if prefix is not None and not (prefix.group().islower() and is_year):
         return True
     if _ORDINAL.match(text, end) is not None:
@@ -418,7 +256,7 @@ def _is_mark(text: str, lead: int, n_digits: int, close: re.Match[str]) -> bool:
 
 def _is_aside(text: str, lead: int, digits: str, close: re.Match[str]) -> bool:
     """Whether brackets hold a remark and not a negative amount: a year, or a share in prose."""
-    if re.fullmatch(_YEAR, digits):
+    if re.fullmatch(YEAR, digits):
         return True
     if not close[1] and re.match(r" ?(?:%|percent\b)", text[close.end() : close.end() + 9]):
         return False
@@ -470,7 +308,7 @@ def _is_of_next(text: str, money: re.Match[str]) -> bool:
     )
 
 
-def _ranged(text: str, found: list[_Found], read: _Found) -> _Found:
+def _ranged(text: str, found: list[Found], read: Found) -> Found:
     """A figure after "5 to" or "2021-": both ends of a range share what is said of one of them."""
     if not found or read.figure is None or found[-1].figure is None:
         return read
@@ -481,7 +319,7 @@ def _ranged(text: str, found: list[_Found], read: _Found) -> _Found:
         return read
     if not _RANGE.fullmatch(between):
         return read
-    is_years = re.fullmatch(_YEAR, text[before.start : before.end]) is not None
+    is_years = re.fullmatch(YEAR, text[before.start : before.end]) is not None
     digits = text[read.start : read.run_end]
     if is_years and between in "-\u2013/" and re.fullmatch(r"\d\d", digits):
         if second.unit or second.scale != 1:
