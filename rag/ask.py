@@ -13,8 +13,15 @@ from dataclasses import dataclass, field, replace
 from rag.answer.evidence import gather
 from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError, InputError, RagError
-from rag.filters import Filter
-from rag.ports import AnswerModel, AnswerRequest, OnAnswerEvent, SearchesFurther, unheard
+from rag.filters import Condition, Filter
+from rag.ports import (
+    AnswerModel,
+    AnswerRequest,
+    FurtherSearch,
+    OnAnswerEvent,
+    SearchesFurther,
+    unheard,
+)
 from rag.ranking.documents import inside
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
@@ -143,8 +150,8 @@ class Asker:
                 replace(
                     asked,
                     question=further.text,
-                    top_k=_FURTHER_PAGES,
-                    scope=inside(asked.scope, [further.document_id]),
+                    top_k=len(further.page_numbers) or _FURTHER_PAGES,
+                    scope=_narrowed(asked.scope, further),
                     highlights=False,
                     history=(),
                 ),
@@ -191,6 +198,13 @@ class Asker:
             reasons.insert(0, "No page was found that answers this question.")
         text = " ".join(reasons)
         return Answer(text, abstained=True, model_id=self._model.model_id)
+
+
+def _narrowed(scope: Filter | None, further: FurtherSearch) -> Filter:
+    narrowed = inside(scope, [further.document_id])
+    if not further.page_numbers:
+        return narrowed
+    return Filter(must=(narrowed, Condition("page_number", "$in", further.page_numbers)))
 
 
 def _ms_since(start: float) -> float:

@@ -490,10 +490,15 @@ class AnswerModel(Protocol):
 
 @dataclass(frozen=True)
 class FurtherSearch:
-    """What an answer model wants looked for beside the question, in one document."""
+    """What an answer model wants looked for beside the question, in one document.
+
+    Attributes:
+        page_numbers: the pages that are looked at; none given means all.
+    """
 
     text: str
     document_id: str
+    page_numbers: tuple[int, ...] = ()
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from rag.answer.draft import Draft, DraftClaim, Proposal, Source
 from rag.answer.passages import PassageKind, Span, column_heads
 from rag.answer.question import Question
 from rag.answer.ranking import RankedPassage, rank_passages
-from rag.answer.short.wanted import Kind
+from rag.answer.short.wanted import Kind, asks_of_cover
 from rag.answer.short.wanted import wanted_of as read_kind
 from rag.answer.short_answer import short_proposal
 from rag.ports import AnswerRequest, Delta, Evidence, FurtherSearch
@@ -41,18 +41,24 @@ class ExtractiveAnswers:
         self._settings = settings
 
     def further_searches(self, question: str, hits: Sequence[PageHit]) -> list[FurtherSearch]:
-        """As SearchesFurther: the statements that the figure asked for follows from."""
+        """As SearchesFurther: the statements that the figure asked for follows from, and the pages
+        that the question means, where all that was found is of one document.
+        """
         document_id = document_of(question, hits)
         if document_id is None:
             return []
-        return [FurtherSearch(text, document_id) for text in searches_for(question)]
+        wanted = [FurtherSearch(text, document_id) for text in searches_for(question)]
+        meant = _pages_meant(Question(question))
+        if meant and all(hit.ref.document_id == document_id for hit in hits):
+            wanted.append(FurtherSearch(question, document_id, meant))
+        return wanted
 
     def answer(self, request: AnswerRequest) -> Answer:
         asked = Question(request.question)
         # A number that names something is none to be looked up in tables and written anew.
         is_code = read_kind(asked).kind is Kind.CODE
         proposal = None if is_code else figure_proposal(asked, request.evidence)
-        evidence = request.evidence[: self._settings.answer_pages]
+        evidence = self._evidence(asked, request.evidence)
         ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
         if proposal is None or proposal.confidence < self._settings.min_confidence:
             proposal = self._read(asked, ranked, evidence)
@@ -63,6 +69,17 @@ class ExtractiveAnswers:
                 return answer
             return _abstention(evidence, ranked, proposal.confidence, answer.unsupported)
         return _abstention(evidence, ranked, proposal.confidence)
+
+    def _evidence(self, asked: Question, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """What passages are read of: the best pages, and those that the question means."""
+        best = self._settings.answer_pages
+        is_one = len({page.hit.ref.document_id for page in evidence}) == 1
+        meant = _pages_meant(asked) if is_one else ()
+        return [
+            page
+            for place, page in enumerate(evidence)
+            if place < best or page.hit.ref.page_number in meant
+        ]
 
     def _read(
         self, asked: Question, ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]
@@ -75,6 +92,11 @@ class ExtractiveAnswers:
             return found
         draft = _quoted(_chosen(ranked, evidence), evidence)
         return Proposal(draft, confidence_of(asked, evidence) if ranked else 0.0)
+
+
+def _pages_meant(asked: Question) -> tuple[int, ...]:
+    """Pages that the question names by number, or the cover, where a cover would tell."""
+    return asked.page_numbers or ((1,) if asks_of_cover(asked) else ())
 
 
 def _wants_a_figure(asked: Question) -> bool:

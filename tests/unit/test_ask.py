@@ -147,12 +147,13 @@ def test_tables_are_looked_for_on_more_pages_than_passages(world):
 class Wants(Says):
     """Wants more pages of the best page's document."""
 
-    def __init__(self, *texts):
+    def __init__(self, *texts, page_numbers=()):
         super().__init__()
-        self.texts = texts
+        self.texts, self.page_numbers = texts, page_numbers
 
     def further_searches(self, question, hits):
-        return [FurtherSearch(text, hits[0].ref.document_id) for text in self.texts]
+        document_id = hits[0].ref.document_id
+        return [FurtherSearch(text, document_id, self.page_numbers) for text in self.texts]
 
 
 def test_what_a_model_wants_beside_the_question_is_looked_for_in_its_document(world):
@@ -175,3 +176,12 @@ def test_what_a_model_wants_stays_in_what_the_reader_may_see_and_asked_for(world
     scope = world.reader.scope(None, ["south"], (2, 2))
     result = asker.ask(world.reader, AskRequest("turbine", scope=scope))
     assert [hit.ref for hit in result.search.hits] == [PageRef("south", 2)]
+
+
+def test_a_model_may_want_pages_by_their_numbers(world):
+    model = Wants("tide", page_numbers=(3, 2))
+    asker = Asker(world.retriever, model, AnswerSettings(answer_pages=1, table_pages=1))
+    result = asker.ask(
+        world.reader, AskRequest("tide power revenue", scope=world.reader.scope({"name": "north"}))
+    )
+    assert sorted(hit.ref.page_number for hit in result.search.hits) == [1, 2, 3]

@@ -336,3 +336,25 @@ def test_an_answer_cites_one_page_where_it_only_quotes():
     ]
     answer = ask("Net income and ships of 2022, told in short", *pages)
     assert len({citation.ref for citation in answer.citations}) == 1
+
+
+# --- pages beside those found -------------------------------------------------------------------
+def hit_on(page_number: int, document_id: str = "d") -> PageHit:
+    return PageHit(1, PageRef(document_id, page_number), "report.pdf", 1.0, 1.0, "", ())
+
+
+@pytest.mark.parametrize(
+    ("question", "documents", "pages"),
+    [
+        ("What is the title of the report?", "dd", [(1,)]),
+        ("What does the table on page 15 show?", "dd", [(15,)]),
+        ("What is the title of the report?", "de", []),  # which one is meant nobody knows
+        ("Which harbour was dredged?", "dd", []),
+    ],
+)
+def test_the_cover_and_pages_named_by_number_are_looked_for_in_the_only_document(
+    question, documents, pages
+):
+    hits = [hit_on(number, document) for number, document in enumerate(documents, start=5)]
+    wanted = ExtractiveAnswers(AnswerSettings()).further_searches(question, hits)
+    assert [(each.document_id, each.page_numbers) for each in wanted] == [("d", p) for p in pages]
