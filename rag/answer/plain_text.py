@@ -24,6 +24,8 @@ _TAG_CHARS = 300
 _LINK_CHARS = 500  # of a link's words, and again of its address
 _NESTED_LINKS = 8
 _MARK_CHARS = 24
+# What stands in a mark: small numbers; "[19,378]" and "[2,021]" are figures in brackets.
+_MARK = re.compile(r"(?!\d{1,2},\d{3}(?!\d)) *\^?\d{1,2}(?: *[,;\u2013-] *\d{1,2}| +\d{1,2})* *")
 _WORD_CHARS = 400
 
 
@@ -271,7 +273,7 @@ class _Marks:
             self._held = char
             return before
         if self._held:
-            if char in _CLOSING and any(map(str.isdigit, self._held)):
+            if char in _CLOSING and _MARK.fullmatch(self._held[1:]):
                 self._held, self._is_removed = "", True
                 return ""
             self._held += char

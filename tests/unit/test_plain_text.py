@@ -18,7 +18,7 @@ _LIVE = (
     r"<[A-Za-z/!?]",  # a tag
     r"\]\(|\]\[",  # a link or an image of Markdown
     r"://|\bwww\.\w",  # an address
-    r"\[\d[\d ,;^-]*\]",  # a mark of a citation
+    r"\[\d{1,2}(?:[ ,;-]+\d{1,2})*\]",  # a mark of a citation
     r"[\x00-\x1f\x7f-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]",
     r"[\ud800-\udfff]",
     r"  |^ | $",
@@ -67,6 +67,7 @@ def test_no_more_than_so_much_is_held_back(text, opened):
         ("[![alt](b)](c)", "alt"),
         ("[text](in millions)", "[text] (in millions)"),
         ("rose [3]. fell [1][2], [4, 5] \u30106\u3011 .", "rose. fell,."),
+        ("[19,378](http://e.com) [2,021]", "[ 19,378] (e[.]com) [ 2,021]"),
         ("AT&amp;T &lt;b&gt;R&D&lt;/b&gt;", "AT&T R&D"),
         ("p < 0.05, x<5, a <b", "p < 0.05, x<5, a < b"),
         ("https://www.apple.com/ir?secret=1", "www[.]apple[.]com/ir"),
