@@ -51,7 +51,7 @@ def locate_parts(text: PageText, quote: str, *, near: int = 0) -> list[Span]:
     wanted = quote.split()
     if not wanted:
         return []
-    found = _places(text, wanted, is_exact=True) or _places(text, wanted, is_exact=False)
+    found = _word_for_word(text, wanted)
     if found:
         return [_nearest(found, near)]
     page = QuotedPage(text)
@@ -61,7 +61,7 @@ def locate_parts(text: PageText, quote: str, *, near: int = 0) -> list[Span]:
     parts = [part.split() for part in _LEFT_OUT.split(quote) if part.strip()]
     if len(parts) < 2:
         return []
-    return _in_order([page.places(part) for part in parts], near)
+    return _in_order([_word_for_word(text, part) or page.places(part) for part in parts], near)
 
 
 def cite(evidence: Evidence, quote: str, *, marker: int, near: int = 0) -> Citation | None:
@@ -97,6 +97,10 @@ def _in_order(places: list[list[Span]], near: int) -> list[Span]:
         else:
             return chain
     return []
+
+
+def _word_for_word(text: PageText, wanted: list[str]) -> list[Span]:
+    return _places(text, wanted, is_exact=True) or _places(text, wanted, is_exact=False)
 
 
 def _places(text: PageText, wanted: list[str], *, is_exact: bool) -> list[Span]:
