@@ -7,7 +7,6 @@ as a long reply does.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -222,7 +221,7 @@ class _End:
         self._chat = chat
         self._deadline = deadline
         self._own = Deadline(timeout_s)
-        self._began = time.monotonic()
+        self._timeout_s = timeout_s
 
     def require_time(self) -> None:
         """Raises Cancelled, or ModelFailed `chat_timeout`, `chat_unreachable`."""
@@ -242,8 +241,7 @@ class _End:
             )
         if self._own.is_over:
             raise ModelFailed(
-                f"the chat model {name} did not end its reply within "
-                f"{time.monotonic() - self._began:.0f} s",
+                f"the chat model {name} did not end its reply within {self._timeout_s:g} s",
                 code="chat_timeout",
                 next_step="Raise chat.timeout_s, or choose a faster chat.model or chat.device.",
             )
