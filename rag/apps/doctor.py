@@ -144,12 +144,13 @@ def _ocr(chosen: OcrSettings) -> Json:
 
 
 def _reranker(settings: Settings) -> str:
-    from rag.chat.choose import chat_model
     from rag.rerankers.choose import describe
+    from rag.wiring import load_chat  # brings what the provider needs
 
-    chat = chat_model(settings.chat)
+    chosen = settings.retrieval.rerank
+    chat = load_chat(settings.chat) if chosen.method.startswith("vlm") else None
     try:
-        return describe(settings.retrieval.rerank, chat)
+        return describe(chosen, chat)
     finally:
         if chat is not None:
             chat.close()
@@ -165,11 +166,13 @@ def _chat(settings: Settings) -> str:
         from rag.chat.choose import describe  # a client that only servers want
 
         return describe(settings.chat)
-    from rag.wiring import load_chat  # brings what the provider needs
+    if settings.chat.provider == "local":
+        from rag.local_chat.choose import describe as describe_local  # what other ways do without
 
-    chat = load_chat(settings.chat)
-    assert chat is not None  # only asked where there is a model
-    chat.close()
+        return describe_local(settings.chat)
+    from rag.langchain_adapter import LangChainChat  # a library that other ways do without
+
+    chat = LangChainChat.connect(settings.chat)
     return f"{chat.model_id} of {settings.chat.provider}; it was not asked anything"
 
 

@@ -33,7 +33,7 @@ def require_chat(chat: ChatModel | None, setting: str) -> ChatModel:
     if chat is None:
         raise ConfigError(
             f"{setting} asks a chat model, and there is none",
-            next_step=f"Set chat.url and chat.model, or choose another {setting}.",
+            next_step=f"Set chat.model with chat.url or chat.provider, or choose another {setting}.",
         )
     return chat
 
