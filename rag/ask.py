@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from rag.answer.evidence import gather
+from rag.answer.evidence.gather import gather
 from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError, InputError, RagError
 from rag.filters import Condition, Filter

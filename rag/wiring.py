@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self, assert_never
 
 from rag.answer.extractive import ExtractiveAnswers
-from rag.answer.generated import GeneratedAnswers
+from rag.answer.generated.model import GeneratedAnswers
 from rag.ask import Asker
 from rag.chat.choose import chat_model, require_chat
 from rag.encoders.minilm import MiniLm

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from rag.answer.asked_figures.needed import document_of, searches_for
 from rag.answer.asked_figures.propose import figure_proposal
 from rag.answer.asked_figures.wanted import wanted_of as figure_wanted
-from rag.answer.check import Checker
+from rag.answer.checks.check import Checker
 from rag.answer.confidence import confidence_of
 from rag.answer.draft import Draft, DraftClaim, Proposal, Source
 from rag.answer.passages import PassageKind, Span, column_heads
 from rag.answer.question import Question
 from rag.answer.ranking import RankedPassage, rank_passages
+from rag.answer.short.propose import short_proposal
 from rag.answer.short.wanted import Kind, asks_of_cover
 from rag.answer.short.wanted import wanted_of as read_kind
-from rag.answer.short_answer import short_proposal
 from rag.ports import AnswerRequest, Delta, Evidence, FurtherSearch
 from rag.settings import AnswerSettings
 from rag.types import Answer, PageHit

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rag import Octavo
-from rag.answer.evidence import gather
+from rag.answer.evidence.gather import gather
 from rag.deadline import Deadline
 from rag.errors import NotFound
 from rag.ranking.route import ROUTES, RouteName

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from servers import ChatServer, Dripping, Reply, Said, chunk, event, serving
 
-from rag.answer.generated import GeneratedAnswers
+from rag.answer.generated.model import GeneratedAnswers
 from rag.chat.openai import OpenAiChat
 from rag.deadline import Deadline
 from rag.errors import BackendError

@@ -9,7 +9,6 @@ from figure_pages import statement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.answer.arithmetic import recompute
 from rag.answer.asked_figures.formula import (
     Amount,
     Constant,
@@ -20,7 +19,8 @@ from rag.answer.asked_figures.formula import (
 )
 from rag.answer.asked_figures.propose import figure_proposal
 from rag.answer.asked_figures.wanted import wanted_of
-from rag.answer.check import Checker
+from rag.answer.checks.arithmetic import recompute
+from rag.answer.checks.check import Checker
 from rag.answer.question import Question
 from rag.types import ClaimState
 

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rag.answer.check import Checker
+from rag.answer.checks.check import Checker
+from rag.answer.checks.plain_text import plain
 from rag.answer.draft import Draft, DraftClaim, Source
-from rag.answer.figures import figures_in
-from rag.answer.plain_text import plain
+from rag.answer.figures.read import figures_in
 from rag.page_text import PageText
 from rag.ports import Evidence
 from rag.types import ClaimState, PageHit, PageRef

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from rag.answer.citations import cite
+from rag.answer.checks.citations import cite
 from rag.geometry import Box
 from rag.ports import Evidence
 from rag.renderers.choose import choose_renderer

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rag.answer.citations import cite, locate_quote
+from rag.answer.checks.citations import cite, locate_quote
+from rag.answer.checks.plain_text import plain
 from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.passages import cut_passages
-from rag.answer.plain_text import plain
 from rag.geometry import Box
 from rag.page_text import PageText
 from rag.ports import AnswerRequest, EncodedQuery, Evidence

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answer.image_budget import WantedImage, allot, n_texts_within
+from rag.answer.evidence.image_budget import WantedImage, allot, n_texts_within
 
 _ROUND_PX = 10_000
 budgets = st.integers(1, 12_000_000)

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.answer.draft import Draft, DraftClaim
-from rag.answer.reply import BadReply, parse_reply
-from rag.answer.reply_reader import ClaimText, ClaimTextEnds, ReplyEvent, ReplyReader
+from rag.answer.generated.reply import BadReply, parse_reply
+from rag.answer.generated.reply_reader import ClaimText, ClaimTextEnds, ReplyEvent, ReplyReader
 
 TEXTS = st.text(st.characters(codec=None), max_size=12) | st.sampled_from(
     ["\ud83d\ude00", "\U0001f600", "\ud800x", "a\udc00", '"', "\\", "\n\t\x00", "{", "}]", "</", ""]

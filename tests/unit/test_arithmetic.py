@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answer.arithmetic import comes_to, recompute
-from rag.answer.figures import figures_in
+from rag.answer.checks.arithmetic import comes_to, recompute
+from rag.answer.figures.read import figures_in
 from rag.errors import InputError
 
 

@@ -5,7 +5,7 @@ from figure_pages import prose, statement
 
 from rag.answer.asked_figures.needed import document_of, searches_for
 from rag.answer.asked_figures.propose import figure_proposal
-from rag.answer.check import Checker
+from rag.answer.checks.check import Checker
 from rag.answer.question import Question
 from rag.types import ClaimState, PageHit, PageRef
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rag.answer.arithmetic import COUNT_OF_SOURCES
-from rag.answer.check import Checker
+from rag.answer.checks.arithmetic import COUNT_OF_SOURCES
+from rag.answer.checks.check import Checker
 from rag.answer.draft import Draft, DraftClaim, Source
 from rag.page_text import PageText
 from rag.ports import Evidence

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rag.answer.check import Checker
+from rag.answer.checks.check import Checker
 from rag.answer.draft import Draft, DraftClaim, Source
 from rag.page_text import PageText
 from rag.ports import Evidence

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rag.answer.evidence import gather
-from rag.answer.neighbours import runs_over
+from rag.answer.evidence.gather import gather
+from rag.answer.evidence.neighbours import runs_over
 from rag.deadline import Cancelled, Deadline
 from rag.errors import ConfigError, DocumentError, NotFound
 from rag.filters import Condition, Filter

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rag.answer.citations import cite, locate_quote
+from rag.answer.checks.citations import cite, locate_quote
 from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.passages import PassageKind, cut_passages
 from rag.deadline import Cancelled

@@ -2,8 +2,8 @@ from datetime import date
 
 import pytest
 
-from rag.answer.figure_words import are_one_currency
-from rag.answer.figures import figures_in
+from rag.answer.figures.read import figures_in
+from rag.answer.figures.words import are_one_currency
 
 
 def read(text):

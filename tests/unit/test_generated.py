@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rag.answer.generated import GeneratedAnswers
-from rag.answer.own_words import RUN_WORDS, OwnWords, OwnWordsStream
-from rag.answer.prompt import load_prompt
-from rag.answer.reply import MAX_CLAIMS, REPLY_SCHEMA
+from rag.answer.generated.model import GeneratedAnswers
+from rag.answer.generated.own_words import RUN_WORDS, OwnWords, OwnWordsStream
+from rag.answer.generated.prompt import load_prompt
+from rag.answer.generated.reply import MAX_CLAIMS, REPLY_SCHEMA
 from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError, InputError, ModelFailed
 from rag.geometry import Box

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rag.answer.crops import CROP_PX, LEGIBLE_PX, cut, dense_tables, plan_crops
-from rag.answer.image_budget import (
+from rag.answer.evidence.crops import CROP_PX, LEGIBLE_PX, cut, dense_tables, plan_crops
+from rag.answer.evidence.image_budget import (
     PAGE_PX,
     WantedImage,
     allot,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rag.answer.plain_text import MOST_HELD, PlainTextStream, plain
+from rag.answer.checks.plain_text import MOST_HELD, PlainTextStream, plain
 
 _PARTS = st.sampled_from(
     """<b> </b> <img < > & &lt; &#60; &amp; ; [ ] ( ) ! [3] [1,2] ![ ]( ][ http://

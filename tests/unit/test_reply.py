@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from rag.answer.draft import Draft, DraftClaim, Source
-from rag.answer.reply import (
+from rag.answer.generated.reply import (
     MAX_CLAIMS,
     MAX_QUOTE_CHARS,
     MAX_REPLY_CHARS,
@@ -13,7 +13,7 @@ from rag.answer.reply import (
     BadReply,
     parse_reply,
 )
-from rag.answer.reply_reader import ClaimText, ClaimTextEnds, ReplyReader
+from rag.answer.generated.reply_reader import ClaimText, ClaimTextEnds, ReplyReader
 from rag.types import Json
 
 

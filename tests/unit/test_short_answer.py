@@ -2,8 +2,8 @@ import pytest
 
 from rag.answer.question import Question
 from rag.answer.ranking import rank_passages
+from rag.answer.short.propose import read_short_answer, short_proposal
 from rag.answer.short.wanted import Kind, asks_of_cover, wanted_of
-from rag.answer.short_answer import read_short_answer, short_proposal
 from tests.unit.test_extractive import evidence, page_text, query
 
 _TABLE = [

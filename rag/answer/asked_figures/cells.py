@@ -12,7 +12,7 @@ from rag.answer.asked_figures.names import Words, label_words, name_words
 from rag.answer.asked_figures.periods import periods_in
 from rag.answer.asked_figures.stated import quote_source
 from rag.answer.draft import Source
-from rag.answer.figures import Figure
+from rag.answer.figures.read import Figure
 from rag.answer.passages import Span
 from rag.answer.tables.read import read_tables
 from rag.answer.tables.table import (

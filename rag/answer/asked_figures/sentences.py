@@ -15,8 +15,8 @@ from rag.answer.asked_figures.names import Words, name_words
 from rag.answer.asked_figures.periods import PeriodMention, periods_in
 from rag.answer.asked_figures.stated import Found, quote_source
 from rag.answer.draft import Source
-from rag.answer.figure_words import CURRENCIES
-from rag.answer.figures import Figure, figures_in
+from rag.answer.figures.read import Figure, figures_in
+from rag.answer.figures.words import CURRENCIES
 from rag.answer.passages import PassageKind, Span, cut_passages
 from rag.answer.tables.periods import matches
 from rag.answer.tables.table import Period

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rag.answer.draft import Source
-from rag.answer.figures import Figure
+from rag.answer.figures.read import Figure
 from rag.answer.passages import Span
 from rag.answer.tables.table import Period
 from rag.ports import Evidence

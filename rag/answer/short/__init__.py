@@ -1,0 +1,1 @@
+"""The value, date or name a question asks for, read off a page; `propose.py` first."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rag.answer.figures import Figure, figures_in
+from rag.answer.figures.read import Figure, figures_in
 from rag.answer.passages import Span, ends_sentence
 from rag.answer.short.nearness import Layout
 from rag.answer.short.wanted import ROLES, Kind

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from rag.answer.figures import Figure
+from rag.answer.figures.read import Figure
 
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _SIGN = r"(?:US\$|A\$|C\$|HK\$|Rs\.?|INR|USD|EUR|GBP|[$\u20ac\u00a3\u00a5\u20b9])"

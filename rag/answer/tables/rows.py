@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rag.answer.figures import Figure
+from rag.answer.figures.read import Figure
 from rag.answer.tables.blocks import ends_open, is_continuation
 from rag.answer.tables.cell_figures import cell_figure
 from rag.answer.tables.columns import Band

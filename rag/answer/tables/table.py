@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from rag.answer.figures import Figure
+from rag.answer.figures.read import Figure
 from rag.answer.passages import Span
 
 _PER_ONE = re.compile(

@@ -10,14 +10,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rag.answer.check import Checker
+from rag.answer.checks.check import Checker
+from rag.answer.checks.plain_text import plain
 from rag.answer.draft import Draft
-from rag.answer.listening import ReplyListener, presentable
-from rag.answer.own_words import own_words
-from rag.answer.plain_text import plain
-from rag.answer.prompt import answer_messages, load_prompt
-from rag.answer.reply import REPLY_SCHEMA, BadReply, parse_reply
-from rag.answer.shown_text import shown
+from rag.answer.generated.listening import ReplyListener, presentable
+from rag.answer.generated.own_words import own_words
+from rag.answer.generated.prompt import answer_messages, load_prompt
+from rag.answer.generated.reply import REPLY_SCHEMA, BadReply, parse_reply
+from rag.answer.generated.shown_text import shown
 from rag.errors import BackendError, InputError, ModelFailed
 from rag.ports import AnswerRequest, ChatModel, ChatReply, Evidence, Restarted, unheard
 from rag.settings import AnswerSettings

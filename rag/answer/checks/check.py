@@ -11,18 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rag.answer.arithmetic import (
+from rag.answer.checks.arithmetic import (
     COUNT_OF_SOURCES,
     Recomputed,
     comes_to,
     count_of,
     recompute,
 )
-from rag.answer.citations import cite
+from rag.answer.checks.citations import cite
+from rag.answer.checks.page_figures import PageFigures
+from rag.answer.checks.plain_text import plain
 from rag.answer.draft import Draft, DraftClaim, Source
-from rag.answer.figures import Figure, figures_in
-from rag.answer.page_figures import PageFigures
-from rag.answer.plain_text import plain
+from rag.answer.figures.read import Figure, figures_in
 from rag.errors import InputError
 from rag.language.detection import ENGLISH, page_language, question_language
 from rag.ports import Evidence

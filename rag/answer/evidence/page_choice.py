@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rag.answer.neighbours import runs_over
+from rag.answer.evidence.neighbours import runs_over
 from rag.errors import ConfigError, NotFound
 from rag.filters import Condition, Filter
 from rag.ranking.route import Route

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rag.answer.figure_words import CURRENCIES, SCALES
-from rag.answer.figures import Figure, figures_in
+from rag.answer.figures.read import Figure, figures_in
+from rag.answer.figures.words import CURRENCIES, SCALES
 from rag.errors import InputError
 
 _MOST_CHARS = 600

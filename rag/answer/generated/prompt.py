@@ -15,7 +15,7 @@ from importlib import resources
 
 from PIL import Image
 
-from rag.answer.shown_text import shown, shown_line, shown_page
+from rag.answer.generated.shown_text import shown, shown_line, shown_page
 from rag.ports import ChatMessage, Evidence
 
 Part = str | Image.Image
@@ -65,7 +65,7 @@ def load_prompt(name: str, version: int) -> Prompt:
     prefix = f"{name}-{version}."
     parts = {
         file.name.removeprefix(prefix).removesuffix(".md"): file.read_text("utf-8").rstrip("\n")
-        for file in resources.files("rag.answer.prompts").iterdir()
+        for file in resources.files("rag.answer.generated.prompts").iterdir()
         if file.name.startswith(prefix) and file.name.endswith(".md")
     }
     if not parts:

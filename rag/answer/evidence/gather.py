@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rag.answer.image_budget import n_texts_within, n_words_within
-from rag.answer.page_choice import (
+from rag.answer.evidence.image_budget import n_texts_within, n_words_within
+from rag.answer.evidence.page_choice import (
     ShownPage,
     neighbours_of,
     said_of,
@@ -19,7 +19,7 @@ from rag.answer.page_choice import (
     what_is_shown,
     within_quotas,
 )
-from rag.answer.page_images import DrawnPages, draw
+from rag.answer.evidence.page_images import DrawnPages, draw
 from rag.deadline import Deadline
 from rag.filters import Filter
 from rag.geometry import FloatArray

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from rag.answer.page_rows import PageRow, page_rows
+from rag.answer.evidence.page_rows import PageRow, page_rows
 from rag.page_text import PageText
 
 RunsOver = Literal["sentence", "table"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rag.answer.page_rows import PageRow, page_rows
+from rag.answer.evidence.page_rows import PageRow, page_rows
 from rag.geometry import Box, union
 from rag.page_text import PageText
 from rag.ports import PageCrop

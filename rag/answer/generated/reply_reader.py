@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rag.answer.draft import DraftClaim
-from rag.answer.reply import (
+from rag.answer.generated.reply import (
     MAX_CLAIMS,
     MAX_REPLY_CHARS,
     MAX_TEXT_CHARS,

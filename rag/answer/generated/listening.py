@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rag.answer.check import Checker
+from rag.answer.checks.check import Checker
+from rag.answer.checks.plain_text import PlainTextStream, plain
 from rag.answer.draft import DraftClaim
-from rag.answer.own_words import OwnWords, OwnWordsStream
-from rag.answer.plain_text import PlainTextStream, plain
-from rag.answer.reply_reader import ClaimText, ClaimTextEnds, ReplyReader
+from rag.answer.generated.own_words import OwnWords, OwnWordsStream
+from rag.answer.generated.reply_reader import ClaimText, ClaimTextEnds, ReplyReader
 from rag.ports import Delta, OnAnswerEvent
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
-from rag.answer.crops import CropPlan, DenseTable, cut, plan_crops
-from rag.answer.image_budget import PAGE_DPI, WantedImage, allot, wanted_page
+from rag.answer.evidence.crops import CropPlan, DenseTable, cut, plan_crops
+from rag.answer.evidence.image_budget import PAGE_DPI, WantedImage, allot, wanted_page
 from rag.deadline import Deadline
 from rag.errors import RagError
 from rag.ports import PageCrop

@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import date
 from functools import cached_property
 
-from rag.answer.figure_words import CURRENCIES, SCALES, UNITS, are_one_currency
-from rag.answer.figures import Figure, figures_in
+from rag.answer.figures.read import Figure, figures_in
+from rag.answer.figures.words import CURRENCIES, SCALES, UNITS, are_one_currency
 from rag.ports import Evidence
 
 _SAME = 1e-9  # relative; a float went through a product

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from rag.answer.quote_match import ENDS, OPENINGS, QuotedPage, Span
+from rag.answer.checks.quote_match import ENDS, OPENINGS, QuotedPage, Span
 from rag.page_text import PageText
 from rag.ports import Evidence
 from rag.types import Citation
@@ -38,7 +38,7 @@ def locate_parts(text: PageText, quote: str, *, near: int = 0) -> list[Span]:
     kept, and punctuation around the quote may be missing or added. A page that nowhere says it so
     may say it in other signs: ligatures, kinds of quotation marks and dashes, white space beside
     marks and digits, the case of the first letter; and in words that OCR read, one letter in eight
-    (`rag/answer/quote_match.py`). "..." stands for words left out, not too many.
+    (`rag/answer/checks/quote_match.py`). "..." stands for words left out, not too many.
 
     Args:
         text: the page.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from rag.answer.figure import Figure, Found
-from rag.answer.figure_words import MONTHS
+from rag.answer.figures.figure import Figure, Found
+from rag.answer.figures.words import MONTHS
 
 _LEAP_YEAR = 4  # of a day and month without a year
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from rag.answer.figure_words import SCALES
+from rag.answer.figures.words import SCALES
 from rag.page_text import PageText
 
 Span = tuple[int, int]  # (start, end) word indices

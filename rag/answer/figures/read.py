@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from rag.answer.figure import Figure, Found
-from rag.answer.figure_dates import LOOK_BACK, YEAR, date_at
-from rag.answer.figure_words import CURRENCIES, SCALES, UNITS, unit_of
+from rag.answer.figures.dates import LOOK_BACK, YEAR, date_at
+from rag.answer.figures.figure import Figure, Found
+from rag.answer.figures.words import CURRENCIES, SCALES, UNITS, unit_of
 
 __all__ = ["Figure", "figures_in"]
 

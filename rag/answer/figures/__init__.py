@@ -1,0 +1,1 @@
+"""Figures in text: numbers, dates, amounts and shares, with sign, scale and unit."""

@@ -1,1 +1,0 @@
-"""What is said to chat models, as files: `name-version.part.md`, read by rag.answer.prompt."""
