@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rag.answer.asked_figures.needed import document_of, searches_for
 from rag.answer.asked_figures.propose import figure_proposal
 from rag.answer.asked_figures.wanted import wanted_of as figure_wanted
+from rag.answer.asked_lists.propose import list_proposal
 from rag.answer.checks.check import Checker
 from rag.answer.confidence import confidence_of
 from rag.answer.draft import Draft, DraftClaim, Proposal, Source
@@ -57,7 +58,7 @@ class ExtractiveAnswers:
         asked = Question(request.question)
         # A number that names something is none to be looked up in tables and written anew.
         is_code = read_kind(asked).kind is Kind.CODE
-        proposal = None if is_code else figure_proposal(asked, request.evidence)
+        proposal = None if is_code else _surer(asked, request.evidence)
         evidence = self._evidence(asked, request.evidence)
         ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
         if proposal is None or proposal.confidence < self._settings.min_confidence:
@@ -97,6 +98,12 @@ class ExtractiveAnswers:
 def _pages_meant(asked: Question) -> tuple[int, ...]:
     """Pages that the question names by number, or the cover, where a cover would tell."""
     return asked.page_numbers or ((1,) if asks_of_cover(asked) else ())
+
+
+def _surer(asked: Question, evidence: Sequence[Evidence]) -> Proposal | None:
+    """A figure looked up or calculated, or what is compared and counted of what a page lists."""
+    found = (figure_proposal(asked, evidence), list_proposal(asked, evidence))
+    return max(filter(None, found), key=lambda each: each.confidence, default=None)
 
 
 def _wants_a_figure(asked: Question) -> bool:

@@ -1,44 +1,203 @@
-import numpy as np
 import pytest
+from listed_pages import page
 
+from rag.answer.asked_lists.naming import held_terms, is_held, names_in
+from rag.answer.asked_lists.propose import list_proposal
 from rag.answer.checks.arithmetic import COUNT_OF_SOURCES
 from rag.answer.checks.check import Checker
 from rag.answer.draft import Draft, DraftClaim, Source
-from rag.page_text import PageText
-from rag.ports import Evidence
-from rag.types import PageHit, PageRef
+from rag.answer.question import Question
 
-
-def page(number, *lines, left=0.0, source="report.pdf"):
-    """Words ten points apart and lines fifteen; two spaces begin a line twenty points further
-    right, and "|" stands for a gap between columns.
-    """
-    words, boxes, line_of = [], [], []
-    for row, line in enumerate(lines):
-        cells = line.split(" | ")
-        for column, cell in enumerate(cells):
-            indent = 20 if cell.startswith("  ") else 0
-            x = left + indent + 120 * column
-            for word in cell.split():
-                words.append(word)
-                boxes.append((x, 15 * row, x + 5 * len(word), 15 * row + 10))
-                line_of.append(row)
-                x += 5 * len(word) + 3
-    text = PageText(
-        tuple(words),
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(line_of, np.int32),
-        np.full(len(words), 10, np.float32),
-        np.zeros(len(words), np.bool_),
-    )
-    hit = PageHit(number, PageRef("d", number), source, 1.0, 1.0, "", ())
-    return Evidence(number, hit, text, np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
+SALES = page(
+    1,
+    "Sales by region",
+    "Region | Revenue | Staff",
+    "North | 120 | 14",
+    "South | 340 | 9",
+    "East | 95 | 22",
+    "Total | 555 | 45",
+)
+STEPS = page(
+    2,
+    "To change the filter:",
+    "1. Turn the handle.",
+    "2. Pull the filter out.",
+    "3. Push the new filter in.",
+    "Safety",
+    "To clean the lamp:",
+    "1. Switch it off.",
+    "2. Wipe the glass.",
+    "Call us where it still does not work.",
+)
+YEARS = page(
+    3,
+    "Company figures",
+    "Item | 2019 | 2020 | 2021",
+    "Orders | 41 | 77 | 63",
+    "Returns | 9 | 4 | 6",
+)
+VALUES = page(
+    4, "Our values are:", "\u2022 Honesty", "\u2022 Courage", "\u2022 Patience", "Contact us"
+)
+PAGES = (SALES, STEPS, YEARS, VALUES)
 
 
 def answered(draft, *pages):
     return Checker(pages, policy="strict").answer_of(draft, model_id="m")
 
 
+def short_of(question, *pages):
+    """The short answer that the checks leave; None where nothing is proposed."""
+    found = list_proposal(Question(question), pages or PAGES)
+    if found is None:
+        return None
+    answer = answered(found.draft, *(pages or PAGES))
+    assert not answer.abstained
+    assert not answer.unsupported
+    return answer.short
+
+
+@pytest.mark.parametrize(
+    ("question", "short"),
+    [
+        ("Which region has the highest revenue?", "South"),
+        ("Which region had the second largest revenue?", "North"),
+        ("Which region has the fewest staff?", "South"),
+        ("What is the highest revenue of any region?", "340"),
+        ("In which year were orders the highest?", "2020"),
+        ("Which year had the lowest returns?", "2020"),
+        ("Which region had more staff, North or East?", "East"),
+        ("Which region had fewer staff, North or East?", "North"),
+        ("Does North have more revenue than South?", "No"),
+        ("Does North have less revenue than South?", "Yes"),
+        ("How many more staff does East have than South?", "13"),
+        ("What is the total revenue of North and South?", "460"),
+        ("North, South and East collectively have how much revenue?", "555"),
+        ("How many regions have revenue over 100?", "2"),
+        ("How many regions have revenue of at least 95?", "3"),
+        ("How many regions are listed?", "3"),
+        ("How many steps does it take to change the filter?", "3"),
+        ("How many values are listed?", "3"),
+        ("Which takes more steps, to change the filter or to clean the lamp?", "change the filter"),
+        ("Which takes fewer steps, to change the filter or to clean the lamp?", "clean the lamp"),
+        ("What is the second step to change the filter?", "Pull the filter out"),
+        ("What is the last step of cleaning the lamp?", "Wipe the glass"),
+        ("What comes between Honesty and Patience?", "Courage"),
+        ("Which step comes after pull the filter out?", "Push the new filter in"),
+        ("What comes before wipe the glass?", "Switch it off"),
+    ],
+)
+def test_what_a_page_lists_is_compared_counted_added_and_ordered(question, short):
+    assert short_of(question) == short
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which region has the most customers?",
+        "How many steps does it take to replace the battery?",
+        "What is the fifth step to change the filter?",
+        "What comes between Honesty and Modesty?",
+        "What comes after push the new filter in?",
+        "How many more staff does East have than West?",
+        "What is the total revenue of North and West?",
+        "Which region had more staff, North or West?",
+        "How many colours are in the filter?",
+        "What is the most important value?",
+        "What is the revenue of North?",
+    ],
+)
+def test_what_no_list_says_is_not_answered(question):
+    assert short_of(question) is None
+
+
+def test_nothing_has_the_most_where_two_have_as_much():
+    tied = page(1, "Region | Revenue", "North | 120", "South | 120", "East | 95")
+    assert short_of("Which region has the highest revenue?", tied) is None
+    assert short_of("Which region has the lowest revenue?", tied) == "East"
+
+
+def test_nothing_is_chosen_where_two_tables_tell_two():
+    other = page(2, "Region | Revenue", "North | 700", "South | 120", "East | 95")
+    assert short_of("Which region has the highest revenue?", SALES, other) is None
+
+
+def test_names_that_share_a_part_are_told_by_the_other():
+    scores = page(
+        1,
+        "Model Align. Corr.",
+        "Large (0.5) 92.0(1.5) 97.6(0.1)",
+        "Small (0.1) 84.5(2.5) 94.8(0.4)",
+        "Small (0.9) 85.9(0.5) 94.2(0.4)",
+    )
+    asked = "Which temperature gives Small the highest alignment?"
+    assert short_of(asked, scores) == "0.9"
+
+
+def test_roman_numbers_are_read_where_ocr_took_them_for_strokes():
+    waves = page(
+        1,
+        "Survey | Wave | | Wave Il | Wave Ill",
+        "Interviewers | 52 | 50 | 72",
+        "Hours | 5 | 6 | 7",
+    )
+    heads = "Survey | Wave l | Wave Il | Wave Ill"
+    waves = page(1, heads, "Interviewers | 52 | 50 | 72", "Hours | 5 | 6 | 7")
+    assert short_of("How many interviewers in all for Wave I and Wave II?", waves) == "102"
+    assert short_of("How many interviewers in all for Wave I and Wave IV?", waves) is None
+
+
+def test_a_list_goes_on_over_the_page_that_follows():
+    first = page(7, "Areas of the course", "1. Reading", "2. Writing")
+    second = page(8, "3. Speaking", "4. Listening", "The end of the course.")
+    proposal = list_proposal(Question("How many areas does the course have?"), [first, second])
+    assert proposal.draft.short == "4"
+    cut = list_proposal(Question("How many areas does the course have?"), [first])
+    assert cut.confidence < 0.5 < proposal.confidence
+
+
+def test_captions_of_a_page_are_counted_where_there_is_little_else():
+    chairs = ("red wooden chair", "white chair", "folding chair of steel", "oak chair")
+    garden = page(1, "OUR GARDEN", *(line for chair in chairs for line in (chair, "")))
+    assert short_of("How many types of chairs are introduced in total?", garden) == "4"
+    prose = page(1, *["We sell one chair and many other things that are not listed here."] * 4)
+    assert short_of("How many types of chairs are introduced in total?", prose) is None
+
+
+def test_a_name_that_stands_nowhere_makes_an_answer_unsure():
+    known = list_proposal(Question("Which region has the highest revenue?"), PAGES)
+    unknown = list_proposal(Question("Which region has the highest revenue for Zorgon?"), PAGES)
+    assert unknown is None or unknown.confidence < 0.6 * known.confidence
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("for Wave I and Wave II", ("Wave I", "Wave II")),
+        ("by Recruiter A and B", ("Recruiter A", "Recruiter B")),
+        ("of Mr. R.A. Roy, Mr. Sen, and Mr. Das", ("Mr. R.A. Roy", "Mr. Sen", "Mr. Das")),
+        ("of all of them", ()),
+    ],
+)  # fmt: skip
+def test_names_side_by_side_are_each_read(text, names):
+    assert names_in(text) == names
+
+
+@pytest.mark.parametrize(
+    ("term", "said", "is_same"),
+    [
+        ("alignment", "Align.", True),
+        ("course", "Coursework", True),
+        ("requiremnt", "Requirement", True),
+        ("car", "carbon", False),
+        ("2021", "20211", False),
+    ],
+)
+def test_words_that_are_cut_or_misspelt_are_the_same_and_others_are_not(term, said, is_same):
+    assert is_held(term, held_terms(said)) is is_same
+
+
+# --- the check of a count -------------------------------------------------------------------------
 SHED = page(1, "Tools in the shed", "Hammer", "Saw", "Drill")
 
 

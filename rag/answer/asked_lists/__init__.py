@@ -1,0 +1,1 @@
+"""Questions that compare, add, count or order what a page lists."""
