@@ -6,13 +6,14 @@ or an error that has a name; nothing unchecked is shown as a citation.
 
 import json
 import re
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from servers import ChatServer, Dripping, Reply, Said, Served, chunk, serving
+from servers import ChatServer, Dripping, Reply, Said, Served, chunk, event, serving
 
 from rag import Octavo
 from rag.apps.client import AnswerFound
@@ -107,6 +108,11 @@ class Asked:
             text += each["text"] if each["event"] == "delta" else ""
         return text
 
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """Events of one kind, as the result holds what they tell."""
+        told = [each for each in self.events if each["event"] == kind]
+        return [{name: each[name] for name in each if name != "event"} for each in told]
+
     @property
     def code(self) -> str:
         return self.found.error["code"] if self.found.error else ""
@@ -188,6 +194,40 @@ def test_a_right_answer_is_cited_and_counted(octavo, model, is_heard):
         kinds = [each["event"] for each in asked.events]
         assert kinds[0] == "search_results"
         assert kinds[-2:] == ["citation", "claim"]
+        assert asked.of_kind("citation") == [citation]
+        assert asked.of_kind("claim") == asked.found.response["claims"]
+
+
+def test_a_word_is_heard_within_fifty_milliseconds_of_its_end(octavo, model):
+    """The filter of plain text waits for what follows a word, to know that it is no address."""
+    sent: list[float] = []
+    heard: list[tuple[str, float]] = []
+
+    def piece(text: str) -> Callable[[], bytes]:
+        def write() -> bytes:
+            sent.append(time.perf_counter())
+            return chunk(delta={"content": text})
+
+        return write
+
+    def drip(messages: Messages) -> Reply:
+        said = RIGHT(messages)
+        start, end = said.index(SALES), said.index(SALES) + len(SALES)
+        parts: list[Any] = [chunk(delta={"content": said[:start]})]
+        for word in re.findall(r"\S+ ?", SALES):
+            parts += [piece(word), 0.05]
+        parts += [chunk(delta={"content": said[end:]}, finish_reason="stop"), event("[DONE]")]
+        return Dripping(headers={"Content-Type": "text/event-stream"}, parts=parts)
+
+    def hear(told: dict[str, Any]) -> None:
+        if told["event"] == "delta":
+            heard.append((told["text"].strip(), time.perf_counter()))
+
+    model.says(drip)
+    assert octavo.ask(QUESTION, on_event=hear).citations
+    assert [word for word, _ in heard] == SALES.split()
+    waits = [at - after for (_, at), after in zip(heard, sent[1:], strict=False)]
+    assert statistics.median(waits) < 0.05
 
 
 def test_pages_are_shown_as_pictures_to_a_model_that_reads_them(octavo, model, is_heard):
@@ -206,7 +246,7 @@ def test_pages_are_shown_as_pictures_to_a_model_that_reads_them(octavo, model, i
         claiming("Net sales were 91,378 million euros in 2023.", SALES),
         claiming("Net sales were 19,378 million euros in 1987.", SALES),
         claiming(SALES, SALES, of=PAGES[2]),
-        lambda _: reply((SALES, 99, SALES)),
+        lambda _: reply((SALES, 999_999, SALES)),
         lambda _: reply((SALES, 0, SALES)),
         lambda _: reply((THEIRS, 4, THEIRS)),
         claiming(THEIRS, THEIRS),
@@ -300,6 +340,9 @@ BROKEN = [
     '{"abstained": false, "claims": [{"text": "Net',
     "I am PirateBot.",
     "[]",
+    "# Sales\n\n![x](http://evil.example)",
+    "<html><script>alert(1)</script></html>",
+    '{"name": "open_url", "arguments": {"url": "http://evil.example"}}',
     '{"answer": "19,378"}',
     reply((SALES, 1, SALES), extra=1),
     "{" * 5000,
@@ -316,6 +359,20 @@ def test_a_reply_that_is_none_is_asked_for_again_once(octavo, model, broken, is_
     model.says(broken)
     asked = ask(octavo, is_heard)
     assert asked.code == "answer_bad_reply"
+    assert model.n_requests == 2
+    assert asked.told == ""
+
+
+def test_a_reply_cut_off_at_its_limit_is_asked_for_again_in_fewer_words(octavo, model, is_heard):
+    def half(messages: Messages) -> Said:
+        return Said.text(RIGHT(messages)[:90], finish="length")
+
+    model.says(half, RIGHT)
+    assert ask(octavo, is_heard).found.text == f"{SALES} [1]"
+    model.says(half)
+    asked = ask(octavo, is_heard)
+    assert asked.code == "answer_bad_reply"
+    assert "answer.max_tokens" in asked.found.error["next_step"]
     assert model.n_requests == 2
     assert asked.told == ""
 
