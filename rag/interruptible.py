@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import httpcore
+import httpx
 
 from rag.deadline import Deadline
 
@@ -69,6 +70,22 @@ class InterruptibleNetwork(httpcore.NetworkBackend):
     def __init__(self) -> None:
         self._inner = httpcore.SyncBackend()
         self._of_thread = threading.local()
+
+    @classmethod
+    def under(cls, client: httpx.Client) -> Self:
+        """A network of our own for all connections of a client, those through proxies included.
+
+        The client takes none, and its transports take none either, though the pools below them do;
+        so it is put in under names that are not public. Should they change, this fails at once.
+        """
+        network = cls()
+        for transport in (client._transport, *client._mounts.values()):
+            if transport is None:  # addresses that go through no proxy
+                continue
+            pool = vars(transport)["_pool"]
+            assert "_network_backend" in vars(pool)
+            pool._network_backend = network
+        return network
 
     @property
     def call(self) -> Call | None:

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -29,6 +27,7 @@ from rag.server_failures import (
     Refused,
     ServerKind,
     TooLate,
+    asked_wait_s,
     checked_address,
     checked_key,
 )
@@ -123,7 +122,7 @@ class ModelServer:
             limits=httpx.Limits(max_connections=requests, max_keepalive_connections=requests),
             follow_redirects=False,  # the key is for this server
         )
-        self._network = _network_of(self._client)
+        self._network = InterruptibleNetwork.under(self._client)
         self._slots = threading.BoundedSemaphore(requests)
         self._threads = ThreadPoolExecutor(requests, thread_name_prefix="octavo-remote")
         self._closed = threading.Event()
@@ -439,34 +438,5 @@ class ModelServer:
             said = json.loads(text)
         except (ValueError, RecursionError):
             said = text
-        return self.failures.failure(response.status_code, said, wait_s=_retry_after(response))
-
-
-def _network_of(client: httpx.Client) -> InterruptibleNetwork:
-    """A network of our own for all connections of a client, those through proxies included.
-
-    The client takes none, and its transports take none either, though the pools below them do; so
-    it is put in under names that are not public. Should they change, this fails at once.
-    """
-    network = InterruptibleNetwork()
-    for transport in (client._transport, *client._mounts.values()):
-        if transport is None:  # addresses that go through no proxy
-            continue
-        pool = vars(transport)["_pool"]
-        assert "_network_backend" in vars(pool)
-        pool._network_backend = network
-    return network
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to be left alone; None where it does not say."""
-    asked = response.headers.get("Retry-After", "").strip()
-    if asked.isdecimal():
-        return float(asked)
-    try:
-        when = parsedate_to_datetime(asked)
-    except ValueError:
-        return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+        wait_s = asked_wait_s(response.headers.get("Retry-After", ""))
+        return self.failures.failure(response.status_code, said, wait_s=wait_s)

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -233,6 +235,23 @@ def checked_key(api_key: SecretStr | None, kind: ServerKind) -> str:
             next_step=f"Give it again as {kind.key_variable}, in one line.",
         )
     return key
+
+
+def asked_wait_s(retry_after: str) -> float | None:
+    """Seconds that a server asks to be left alone in its header; None where it does not say.
+
+    Source: RFC 9110, 10.2.3: a number of seconds, or a date.
+    """
+    asked = retry_after.strip()
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        when = parsedate_to_datetime(asked)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def plain(text: str) -> str:

@@ -41,8 +41,8 @@ from rag.apps.shapes import (
 from rag.ask import AskRequest
 from rag.deadline import Deadline
 from rag.errors import InputError
-from rag.query import Query, encode
 from rag.ports import unheard
+from rag.query import Query, encode
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import SearchRequest
@@ -151,7 +151,7 @@ class Service:
                 for warning in (*found.warnings, *self._tuning_notices(reader, collection))
             ],
             "tuned": self._engine.tuning(collection) is not None,
-            "timings_ms": timings(start, found),
+            "timings_ms": timings(start, found.stages),
         }
         return shown | ({"explain": found.explanation} if explain else {})
 
@@ -203,10 +203,7 @@ class Service:
             | understood(question, result.search)
             | {
                 "encoder": str(self._engine.encoder.identity),
-                "timings_ms": {
-                    **{stage.name: round(stage.ms, 2) for stage in result.stages},
-                    "total": round((time.perf_counter() - start) * 1000, 2),
-                },
+                "timings_ms": timings(start, result.stages),
             }
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from rag.ask import AskResult
@@ -11,7 +11,7 @@ from rag.manifest.conversations import Conversation
 from rag.ports import AnswerEvent, Delta, Restarted
 from rag.repository import PageSummary
 from rag.retrieve import SearchResult
-from rag.types import Citation, Claim, Json, PageHit
+from rag.types import Citation, Claim, Json, PageHit, StageReport
 
 
 def hit_found(hit: PageHit) -> Json:
@@ -54,9 +54,10 @@ def documents_found(
     }
 
 
-def timings(start: float, found: SearchResult) -> Json:
+def timings(start: float, stages: Iterable[StageReport]) -> Json:
+    """Milliseconds by stage, and since `start`, of `time.perf_counter`, in all."""
     return {
-        **{stage.name: round(stage.ms, 2) for stage in found.stages},
+        **{stage.name: round(stage.ms, 2) for stage in stages},
         "total": round((time.perf_counter() - start) * 1000, 2),
     }
 

@@ -1,4 +1,4 @@
-"""Which chat model the settings mean, and what can be said of it without asking it anything."""
+"""Which chat model of a server the settings mean, and whether the server has it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def require_chat(chat: ChatModel | None, setting: str) -> ChatModel:
     if chat is None:
         raise ConfigError(
             f"{setting} asks a chat model, and there is none",
-            next_step=f"Set chat.model with chat.url or chat.provider, or choose another {setting}.",
+            next_step="Set chat.model with chat.url or chat.provider, or choose another "
+            f"{setting}.",
         )
     return chat
 

@@ -74,7 +74,7 @@ class ChatSettings(Section):
     model: str | None = Field(None, description="Name of the model; None is no chat model.")
     api_key: SecretStr | None = Field(None, description="Key; OPENAI_API_KEY where it is not set.")
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Of a local model."
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where a local model runs."
     )
     tries: int = Field(3, ge=1, le=10, description="Times a request is made at most.")
     timeout_s: float = Field(60.0, gt=0, le=86_400, description="Time one try of a reply may take.")

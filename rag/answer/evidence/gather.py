@@ -84,7 +84,7 @@ def gather(
         evidence, n_without = _evidence(reader, pages, known, query)
         return Gathered(tuple(evidence), _without_word_vectors(n_without, len(evidence)))
     shows_text, shows_images = what_is_shown(settings, route, reads_images=reads_images)
-    pages = within_quotas(hits, stored, settings, shows_text, shows_images)
+    pages = within_quotas(hits, stored, settings, shows_text=shows_text, shows_images=shows_images)
     if settings.neighbours:
         pages += neighbours_of(reader, pages, len(hits), scope)
     pages, notices = shown_somehow(pages, reads_images=reads_images)

@@ -30,7 +30,11 @@ class ShownPage:
 def what_is_shown(
     settings: AnswerSettings, route: Route, *, reads_images: bool
 ) -> tuple[bool, bool]:
-    """Whether words are shown, and whether pixels are."""
+    """Whether words are shown, and whether pixels are.
+
+    Raises:
+        ConfigError: `evidence_not_possible`, images alone for a model that reads none.
+    """
     if settings.evidence == "image" and not reads_images:
         raise ConfigError(
             "answer.evidence is image, and the answer model reads no images",
@@ -47,6 +51,7 @@ def within_quotas(
     hits: Sequence[PageHit],
     stored: Mapping[PageRef, StoredPage],
     settings: AnswerSettings,
+    *,
     shows_text: bool,
     shows_images: bool,
 ) -> list[ShownPage]:

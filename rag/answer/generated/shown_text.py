@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from rag.answer.generated.reply import whole
 from rag.page_text import PageText
 
 # Characters that show nothing and have carried words past readers: controls, tags, selectors of
@@ -16,7 +17,6 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
     "\U000e0000-\U000e01ef]"
 )
-_BROKEN = re.compile("[\ud800-\udfff]")  # halves of pairs, which no request can be written with
 # Where templates of chat models begin and end what somebody says, and stand in for pictures. A
 # server that renders a template reads them in a page's words as its own.
 _TEMPLATE_MARK = re.compile(
@@ -32,7 +32,7 @@ _TEMPLATE_MARK = re.compile(
 
 def shown(text: str) -> str:
     """The text without what is unseen; a mark of a template is put apart by a space."""
-    return _TEMPLATE_MARK.sub(r"\g<0> ", _BROKEN.sub("\ufffd", _UNSEEN.sub("", text)))
+    return _TEMPLATE_MARK.sub(r"\g<0> ", whole(_UNSEEN.sub("", text)))
 
 
 def shown_line(text: str, *, most_chars: int) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rag.apps.cli.answering import Answerer
 from rag.apps.cli.dataset_runs import bring_up_to_date, what_could_matter
 from rag.apps.cli.flags import Mode, opened
 from rag.apps.cli.progress import progress_bar
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from eval.datasets import Dataset
     from rag.settings import Settings
     from rag.types import Json
-
-
-class Answerer(StrEnum):
-    """Who answers."""
-
-    EXTRACTIVE = "extractive"
-    CHAT = "chat"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rag.apps.cli import exit_codes, output, report
-from rag.apps.cli.answers import Answerer, AnswerRun, answered_by, run_answers
+from rag.apps.cli.answering import Answerer
+from rag.apps.cli.answers import AnswerRun, answered_by, run_answers
 from rag.apps.cli.dataset_runs import (
     DEFAULT_RUNS,
     Scope,
