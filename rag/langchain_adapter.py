@@ -12,6 +12,7 @@ import base64
 import importlib
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from rag.settings import ChatSettings
 from rag.types import Json, TokenUsage
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 30.0
+_CLOCK_S = 0.005  # a wait that ends with the deadline may end this much before it
 # What providers call the limit of a reply.
 _LIMITS = ("max_tokens", "max_output_tokens", "num_predict", "max_new_tokens")
 _CUT = frozenset({"length", "max_tokens", "MAX_TOKENS"})
@@ -193,6 +195,7 @@ class LangChainChat:
             except Exception as error:  # noqa: BLE001  raised by whoever waits, as an error of ours
                 came.put(("failed", error))
 
+        self._require_time(end)
         threading.Thread(target=listen, name="octavo-langchain", daemon=True).start()
         wake = ("woken", None)
         try:
@@ -202,7 +205,7 @@ class LangChainChat:
                     if kind == "chunk":
                         yield value
                     elif kind == "failed":
-                        raise self._failure(value) from value
+                        raise self._failure(value) from self._cause(value)
                     elif kind == "end":
                         return
         finally:
@@ -213,21 +216,33 @@ class LangChainChat:
         try:
             found = came.get(timeout=min(self._timeout_s, end.remaining_s))
         except queue.Empty as error:
-            is_all = end.is_over
+            self._require_time(end)
             raise _Failed(
                 ModelFailed(
-                    f"the chat model {self._model_id} said nothing "
-                    + (
-                        "before the time for an answer was over"
-                        if is_all
-                        else f"for {self._timeout_s:g} s"
-                    ),
+                    f"the chat model {self._model_id} said nothing for {self._timeout_s:g} s",
                     code="chat_timeout",
-                    next_step="Raise answer.deadline_s." if is_all else "Raise chat.timeout_s.",
+                    next_step="Raise chat.timeout_s.",
                 )
             ) from error
-        end.require_wanted()
+        self._require_time(end)  # what has come is there without a wait, however late it is
         return found
+
+    def _require_time(self, end: Deadline) -> None:
+        end.require_wanted()
+        if end.remaining_s < _CLOCK_S:
+            raise _Failed(
+                ModelFailed(
+                    f"the chat model {self._model_id} did not reply before the time for an answer "
+                    "was over",
+                    code="chat_timeout",
+                    next_step="Raise answer.deadline_s.",
+                )
+            )
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """The error as the cause of ours; None where its own words hold a key, for logs."""
+        told = "".join(traceback.format_exception(error))
+        return None if any(key and key in told for key in _keys_of(self._model)) else error
 
     def _failure(self, error: Exception) -> _Failed:
         """What a provider's library raised, as an error of ours; the key is in no message."""
