@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -24,6 +25,7 @@ _MAX_STREAM_BYTES = 16 * MAX_REPLY_BYTES
 # the connection serves again.
 _COUNT_WITHIN_S = 2.0
 _END_WITHIN_S = 0.05
+_ROUNDING = 1e-3  # a logarithm may be so far above 0
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 # What a whole document begins with, be it JSON or a page in front of the server; no event does.
 _WHOLE = (b"{", b"[", b"<")
@@ -260,7 +262,10 @@ def _count(value: object) -> int | None:
 
 
 def _first_token(logprobs: object) -> dict[str, float]:
-    """Log probability by token, of those told for the first place; the likeliest of equal texts."""
+    """Log probability by token, of those told for the first place; the likeliest of equal texts.
+
+    What is none is left out; one that is above 0 by rounding is 0.
+    """
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     first = content[0] if isinstance(content, list) and content else None
     told = first.get("top_logprobs") if isinstance(first, dict) else None
@@ -271,6 +276,7 @@ def _first_token(logprobs: object) -> dict[str, float]:
         token, value = each.get("token"), each.get("logprob")
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
-        if isinstance(token, str) and math.isfinite(value):
-            found[token] = max(float(value), found.get(token, -math.inf))
+        # Compared before it is made a float, which an integer may be too long for.
+        if isinstance(token, str) and -sys.float_info.max <= value < _ROUNDING:
+            found[token] = max(min(float(value), 0.0), found.get(token, -math.inf))
     return found
