@@ -43,8 +43,8 @@ class Asked:
 class FakeChat:
     """Says its replies in turn, the last one from then on, or what a function makes of a call.
 
-    An error among the replies is raised. Whoever listens hears pieces of `piece_chars`, each after
-    `piece_s`; a deadline ends the reply between two of them.
+    An error among the replies is raised. A reply is said in pieces of `piece_chars`, each after
+    `piece_s`, whether anybody listens or not; a deadline ends it within that time.
     """
 
     replies: Sequence[Said] | Callable[[Asked], Said]
@@ -80,9 +80,9 @@ class FakeChat:
             raise said
         if isinstance(said, str):
             said = ChatReply(said)
-        if on_piece is not None:
-            for start in range(0, len(said.text), self.piece_chars):
-                self._pause(self.piece_s, deadline)
+        for start in range(0, len(said.text), self.piece_chars):
+            self._pause(self.piece_s, deadline)
+            if on_piece is not None:
                 on_piece(said.text[start : start + self.piece_chars])
         if isinstance(said, BreaksOff):
             raise said.error
