@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 from listed_pages import page
+from PIL import Image
 
 from rag.answer.asked_lists.naming import held_terms, is_held, names_in
 from rag.answer.asked_lists.propose import list_proposal
@@ -7,6 +10,7 @@ from rag.answer.checks.arithmetic import COUNT_OF_SOURCES
 from rag.answer.checks.check import Checker
 from rag.answer.draft import Draft, DraftClaim, Source
 from rag.answer.question import Question
+from rag.types import RenderedPage
 
 SALES = page(
     1,
@@ -105,6 +109,7 @@ def test_what_a_page_lists_is_compared_counted_added_and_ordered(question, short
         "How many colours are in the filter?",
         "What is the most important value?",
         "What is the revenue of North?",
+        "What is the total revenue of North and South, in millions?",
     ],
 )
 def test_what_no_list_says_is_not_answered(question):
@@ -156,6 +161,39 @@ def test_a_list_goes_on_over_the_page_that_follows():
     assert cut.confidence < 0.5 < proposal.confidence
 
 
+def test_of_two_lists_that_may_go_on_the_one_whose_numbers_stand_there_does():
+    first = page(7, "Areas of the course", "1. Reading", "2. Writing", " | Notes on rooms",
+                 " | 1. Bring a pen", " | 2. Be quiet")  # fmt: skip
+    second = page(8, "3. Speaking", "The end of the course.")
+    areas = "How many areas does the course have?"
+    assert list_proposal(Question(areas), [first, second]).draft.short == "3"
+    rooms = "How many notes on rooms are listed?"
+    assert list_proposal(Question(rooms), [first, second]).draft.short == "2"
+
+
+def test_a_list_at_the_end_of_its_page_is_whole_where_the_next_page_does_not_go_on():
+    first = page(7, "Areas of the course", "1. Reading", "2. Writing")
+    areas = Question("How many areas does the course have?")
+    alone = list_proposal(areas, [first])
+    followed = list_proposal(areas, [first, page(8, "How to register", "Write to us.")])
+    assert (followed.draft.short, alone.draft.short) == ("2", "2")
+    assert followed.confidence > 0.5 > alone.confidence
+
+
+def test_nothing_is_counted_where_two_lists_have_the_same_heading_and_differ():
+    other = page(5, "To change the filter:", "1. Ask us.", "2. Wait.", "Thank you")
+    asked = "How many steps does it take to change the filter?"
+    assert short_of(asked, STEPS) == "3"
+    assert short_of(asked, STEPS, other) is None
+
+
+def test_nothing_is_added_where_two_tables_have_other_figures_for_the_same_names():
+    other = page(5, "Region | Revenue", "North | 700", "South | 120")
+    asked = "What is the total revenue of North and South?"
+    assert short_of(asked, SALES, other) is None
+    assert short_of(asked, SALES, page(5, *other.text.text.splitlines()[:1])) == "460"
+
+
 def test_captions_of_a_page_are_counted_where_there_is_little_else():
     chairs = ("red wooden chair", "white chair", "folding chair of steel", "oak chair")
     garden = page(1, "OUR GARDEN", *(line for chair in chairs for line in (chair, "")))
@@ -165,9 +203,13 @@ def test_captions_of_a_page_are_counted_where_there_is_little_else():
 
 
 def test_a_name_that_stands_nowhere_makes_an_answer_unsure():
-    known = list_proposal(Question("Which region has the highest revenue?"), PAGES)
-    unknown = list_proposal(Question("Which region has the highest revenue for Zorgon?"), PAGES)
-    assert unknown is None or unknown.confidence < 0.6 * known.confidence
+    known, unknown = (
+        list_proposal(Question(f"How many steps for {name} to change the filter?"), PAGES)
+        for name in ("us", "Zorgon")
+    )
+    named = list_proposal(Question("How many steps, Call, to change the filter?"), PAGES)
+    assert unknown.confidence < 0.5 * known.confidence
+    assert named.confidence > 1.5 * unknown.confidence
 
 
 @pytest.mark.parametrize(
@@ -216,3 +258,12 @@ def test_a_place_cited_twice_or_not_found_does_not_count():
     twice = tuple(Source(1, quote) for quote in ("Hammer", "Hammer", "Spanner"))
     claim = DraftClaim("3 tools: Hammer, Spanner", twice, "", COUNT_OF_SOURCES)
     assert answered(Draft((claim,), short="3"), SHED).abstained
+
+
+def test_a_place_that_was_seen_and_not_read_does_not_count():
+    image = RenderedPage(Image.new("RGB", (6, 8)), 600, 800)
+    shed = replace(SHED, image=image)
+    sources = (Source(1, "Hammer"), Source(1, "Saw"), Source(1))
+    claim = DraftClaim("2 tools: Hammer, Saw", sources, "", COUNT_OF_SOURCES)
+    (counted,) = answered(Draft((claim,), short="2"), shed).claims
+    assert counted.calculation.value == 2

@@ -23,7 +23,7 @@ from rag.answer.draft import Draft, DraftClaim, Proposal, Source
 from rag.ports import Evidence
 
 _LEAST = 0.6  # of the terms of what is measured, in the head or over the table
-_SURE = 0.9
+_SURE, _SURE_OF_SUM = 0.9, 0.8  # what tables of figures are asked for elsewhere goes before a sum
 _TOGETHER = re.compile(
     r"\b(?:total|in all|collectively|combined|together|altogether|sum)\b", re.IGNORECASE
 )
@@ -237,7 +237,7 @@ def _calculated(
         f" {sign} ".join(f"{found.series.head} of {entry.name}" for entry in entries),
         f" {sign} ".join(bare),
     )
-    return Proposal(Draft((claim,), short=f"{short}{word}"), _SURE * found.share)
+    return Proposal(Draft((claim,), short=f"{short}{word}"), _SURE_OF_SUM * found.share)
 
 
 def _sources(found: _Pair, evidence: Sequence[Evidence]) -> tuple[Source, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -36,6 +37,11 @@ from rag.answer.draft import Proposal
 from rag.answer.question import Question
 from rag.ports import Evidence
 
+# Sums are told as their page writes figures; rounding and other scales are not done here.
+_WRITTEN_ANEW = re.compile(
+    r"\bround|\bdecimal|\bsignificant|\bin (?:\S+ )?(?:thousands|millions|billions)\b",
+    re.IGNORECASE,
+)
 _UNNAMED = 0.5  # what a name of the question that stands on no page cited costs
 
 
@@ -45,13 +51,12 @@ def list_proposal(question: Question, evidence: Sequence[Evidence]) -> Proposal 
     None is returned where no list is meant, where two are meant as much, and where the most is
     shared by two.
     """
-    found = max(
-        _proposals(question.asking, evidence), key=lambda each: each.confidence, default=None
-    )
+    found = max(_proposals(question, evidence), key=lambda each: each.confidence, default=None)
     return None if found is None else _with_names(question, found, evidence)
 
 
-def _proposals(asking: str, evidence: Sequence[Evidence]) -> Iterator[Proposal]:
+def _proposals(question: Question, evidence: Sequence[Evidence]) -> Iterator[Proposal]:
+    asking = question.asking
     found: list[Proposal | None] = []
     counted, place, beside = counted_in(asking), place_in(asking), neighbour_in(asking)
     choice, superlative = choice_in(asking), superlative_in(asking)
@@ -75,7 +80,9 @@ def _proposals(asking: str, evidence: Sequence[Evidence]) -> Iterator[Proposal]:
             found.append(extreme_of(superlative, series, evidence))
         if choice is not None:
             found.append(greater_of(choice, series, evidence))
-        found += [ask(asking, series, evidence) for ask in (is_greater, difference_of, total_of)]
+        found.append(is_greater(asking, series, evidence))
+        if not _WRITTEN_ANEW.search(question.text):
+            found += [ask(asking, series, evidence) for ask in (difference_of, total_of)]
     yield from (each for each in found if each is not None)
 
 
