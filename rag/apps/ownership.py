@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -41,7 +41,6 @@ _LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107, macOS 103
 _ANSWER_AT_ONCE_S = 5.0  # what an owner that is well needs, by far, to say that it heard us
 _SLOW_READER_S = 60.0  # for the other side to take the answer
 _RETRY_S = 0.05
-_EVENT = b'{"event": '  # how json.dumps begins the line of one
 _PING = "ping"  # answered without the handler
 
 
@@ -169,8 +168,7 @@ def serve_requests(folder: Path, handler: Handler) -> RequestServer:
         folder: the data folder.
         handler: (method, params, tell) to result, all JSON values; called from several threads.
             `tell` sends what is known before the result, and raises Cancelled where nobody listens
-            any more. What it
-            raises travels to the other side.
+            any more. What the handler raises travels to the other side.
     """
     owner = read_owner(folder)
     assert owner is not None, "only the holder of the lock serves"
@@ -277,7 +275,7 @@ def call_owner(
         params: JSON values.
         timeout_s: for the answer, or the next event before it; that it heard us the owner has to
             say within 5 s.
-        on_event: hears what the handler tells before its result.
+        on_event: hears what the handler tells before its result; what it raises comes out as it is.
 
     Raises:
         OwnerGone: there is no owner, or it went away.
@@ -287,30 +285,36 @@ def call_owner(
     owner = read_owner(folder)
     if owner is None or not owner.socket:
         raise OwnerGone(was_started=False)
+    # What `on_event` raises is no failure of the owner's, whatever it is.
+    with contextlib.closing(_said(owner, {"method": method, "params": params}, timeout_s)) as said:
+        for answer in said:
+            if "event" not in answer:
+                break
+            on_event(answer["event"])
+    if "error" in answer:
+        raise _error(answer["error"])
+    result: Json = answer["result"]
+    return result
+
+
+def _said(owner: OwnerInfo, request: Json, timeout_s: float) -> Generator[Json]:
+    """Events, then the outcome. Raises as call_owner, where the owner fails before that."""
     was_started = False
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(min(_ANSWER_AT_ONCE_S, timeout_s))
             connection.connect(owner.socket)
-            connection.sendall(json.dumps({"method": method, "params": params}).encode() + b"\n")
+            connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as answers:
                 was_started = answers.readline().endswith(b"\n")
                 connection.settimeout(timeout_s)
-                line = answers.readline() if was_started else b""
-                while line.startswith(_EVENT) and line.endswith(b"\n"):
-                    on_event(json.loads(line)["event"])
-                    line = answers.readline()
+                while was_started and (line := answers.readline()).endswith(b"\n"):
+                    yield json.loads(line)
     except TimeoutError as error:
         raise _silent(owner) from error
     except OSError as error:
         raise OwnerGone(was_started=was_started) from error
-    if not line.endswith(b"\n"):
-        raise OwnerGone(was_started=was_started)
-    answer = json.loads(line)
-    if "error" in answer:
-        raise _error(answer["error"])
-    result: Json = answer["result"]
-    return result
+    raise OwnerGone(was_started=was_started)
 
 
 class Owned:
