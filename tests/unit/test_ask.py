@@ -4,11 +4,11 @@ import pytest
 from small_world import WordHasher, World
 
 from rag.ask import Asker, AskRequest
-from rag.deadline import Cancelled
+from rag.deadline import Cancelled, Deadline
 from rag.errors import ModelFailed, NotFound
 from rag.ports import Delta, FurtherSearch
 from rag.settings import AnswerSettings
-from rag.types import Answer, PageRef, Principal
+from rag.types import Answer, Notice, PageRef, Principal
 
 DOCUMENTS = {
     "north": [["tide", "power", "revenue"], ["dividend", "staff"], ["storm", "harbour"]],
@@ -23,8 +23,8 @@ class Says:
     model_id = "says"
     reads_images = False
 
-    def __init__(self, outcome=None):
-        self.outcome = outcome
+    def __init__(self, outcome=None, notices=()):
+        self.outcome, self.notices = outcome, notices
         self.requests = []
 
     def answer(self, request):
@@ -32,7 +32,7 @@ class Says:
         request.on_event(Delta("so far"))
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        return Answer("It is so.", abstained=False, model_id=self.model_id)
+        return Answer("It is so.", abstained=False, model_id=self.model_id, notices=self.notices)
 
 
 @pytest.fixture(name="world")
@@ -120,6 +120,30 @@ def test_an_answer_ends_with_its_deadline(world):
     model = Says()
     asked(world, model)
     assert 100 < model.requests[0].deadline.remaining_s <= 120
+    mine = Deadline(5.0)
+    asked(world, model, deadline=mine)
+    assert model.requests[1].deadline is mine
+
+
+def test_the_next_page_is_shown_where_a_page_runs_over_but_never_beyond_the_scope(tmp_path):
+    pages = [
+        ["the", "tide", "gave", "more", "power", "than"],
+        ["wind", "and", "sun", "did", "then"],
+    ]
+    world = World(tmp_path, {"long": pages})
+    asker = Asker(world.retriever, model := Says(), AnswerSettings(model="chat", answer_pages=1))
+    for scope in (None, world.reader.scope(None, ["long"], (1, 1))):
+        asker.ask(world.reader, AskRequest("tide power", scope=scope))
+    shown = [[page.hit.ref.page_number for page in asked.evidence] for asked in model.requests]
+    assert shown == [[1, 2], [1]]
+
+
+def test_what_was_left_out_and_what_the_model_noticed_is_told(tmp_path):
+    world = World(tmp_path, {"long": [["tide"] * 200]})
+    model = Says(notices=(Notice("answer_repaired", "asked twice"),))
+    asker = Asker(world.retriever, model, AnswerSettings(model="chat", text_chars=500))
+    warnings = asker.ask(world.reader, AskRequest("tide")).warnings
+    assert [warning.code for warning in warnings] == ["text_cut", "answer_repaired"]
 
 
 def test_a_model_that_reads_images_gets_pages_by_words_and_by_pixels_where_vectors_are_pixels(
