@@ -24,7 +24,7 @@ from rag.chat.reading import MAX_REPLY_BYTES
 from rag.deadline import Deadline
 from rag.errors import ConfigError, InputError, ModelFailed, RagError
 from rag.ports import ChatMessage, ChatReply
-from rag.server_failures import plain
+from rag.server_failures import asked_wait_s, one_line
 from rag.settings import ChatSettings
 from rag.types import Json, TokenUsage
 
@@ -90,14 +90,14 @@ class LangChainChat:
         except ImportError as error:
             raise ConfigError(
                 f"the chat provider {settings.provider} wants packages that are not installed: "
-                f"{plain(str(error))}",
+                f"{one_line(str(error))}",
                 next_step=f"Install them: pip install langchain langchain-"
                 f"{settings.provider.replace('_', '-')}.",
             ) from error
         except Exception as error:  # each provider's package refuses settings in its own way
             raise ConfigError(
                 f"the chat provider {settings.provider} cannot be used: "
-                f"{_without(plain(str(error)), key)}",
+                f"{_without(one_line(str(error)), key)}",
                 next_step="Check chat.provider, chat.model, chat.url and the provider's key.",
             ) from error
         return cls.of(model, settings, model_id=settings.model)
@@ -249,7 +249,7 @@ class LangChainChat:
         if isinstance(error, RagError):
             return _Failed(error)
         status = _status_of(error)
-        said = _without(plain(str(error)), *_keys_of(self._model))
+        said = _without(one_line(str(error)), *_keys_of(self._model))
         refused = status is not None and 400 <= status < 500 and status not in (408, 429)
         if "timeout" in type(error).__name__.lower():
             code, next_step = "chat_timeout", "Raise chat.timeout_s."
@@ -395,8 +395,7 @@ def _status_of(error: Exception) -> int | None:
 
 def _retry_after(error: Exception) -> float | None:
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    asked = str(headers.get("retry-after", "")).strip()
-    return float(asked) if asked.isdecimal() else None
+    return asked_wait_s(str(headers.get("retry-after", "")))
 
 
 def _keys_of(model: Any) -> list[str]:

@@ -119,7 +119,7 @@ class Failures:
         kind = self.kind
         target = urlsplit(location).netloc or self.server_name
         return Refused(
-            f"the {kind.name} {self.server_name} sends its callers to {plain(target)}",
+            f"the {kind.name} {self.server_name} sends its callers to {one_line(target)}",
             status=status,
             code=f"{kind.prefix}_refused",
             next_step=f"Set {kind.section}.url to that address where you trust it; redirects are "
@@ -140,9 +140,9 @@ class Failures:
         )
 
     def unreachable(self, why: str) -> ModelFailed:
-        kind = self.kind
+        kind, said = self.kind, one_line(self._without_key(why))
         return ModelFailed(
-            f"the {kind.name} {self.server_name} cannot be used: {plain(self._without_key(why))}",
+            f"the {kind.name} {self.server_name} cannot be used: {said}",
             code=f"{kind.prefix}_unreachable",
             next_step=f"See that it runs and that {kind.section}.url is its address, then run this "
             "again; `octavo doctor` asks it.",
@@ -170,7 +170,7 @@ class Failures:
         """A few kilobytes may unpack to more than the memory there is, so none is unpacked."""
         kind = self.kind
         return ModelFailed(
-            f"the {kind.name} {self.server_name} answers in the encoding {plain(encoding)}, and "
+            f"the {kind.name} {self.server_name} answers in the encoding {one_line(encoding)}, and "
             "was asked for none",
             code=kind.bad_answer,
             next_step=f"Turn compression off in what stands before {kind.section}.url.",
@@ -192,7 +192,7 @@ class Failures:
                 said = said[key]
         if said is None:
             return ""
-        return plain(self._without_key(said if isinstance(said, str) else json.dumps(said)))
+        return one_line(self._without_key(said if isinstance(said, str) else json.dumps(said)))
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.key, "***") if self.key else text
@@ -254,7 +254,7 @@ def asked_wait_s(retry_after: str) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """One short line of what somebody else wrote."""
     line = re.sub(r"[A-Za-z0-9+/=]{200,}", "...", " ".join(text.split()))  # an image it echoes
     line = "".join(each for each in line if each.isprintable())

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from rag.chat.images import data_url
-from rag.chat.reading import MAX_REPLY_BYTES, ReplyReader
+from rag.chat.reading import MAX_REPLY_BYTES, CompletionReader
 from rag.deadline import Deadline
 from rag.errors import ConfigError, InputError
 from rag.model_server import ModelServer, Refused, ServerKind, checked_address
@@ -205,8 +205,10 @@ class OpenAiChat:
         on_piece: Callable[[str], None] | None,
         deadline: Deadline | None,
     ) -> ChatReply:
-        def reader() -> ReplyReader:
-            return ReplyReader(self._server, model=self._model, max_tokens=limit, on_piece=on_piece)
+        def reader() -> CompletionReader:
+            return CompletionReader(
+                self._server, model=self._model, max_tokens=limit, on_piece=on_piece
+            )
 
         path = "/chat/completions"
         if "stream" not in sent:

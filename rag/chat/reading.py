@@ -31,7 +31,7 @@ _BLANK = b"\xef\xbb\xbf \t\r\n"
 _WHOLE = (b"{", b"[", b"<")
 
 
-class ReplyReader:
+class CompletionReader:
     """Reads the reply to one try of a request.
 
     Args:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rag.chat.events import EventReader
 from rag.chat.heard import Heard
 from rag.chat.openai import OpenAiChat
-from rag.chat.reading import ReplyReader
+from rag.chat.reading import CompletionReader
 from rag.interruptible import Call
 from rag.model_server import Arriving
 from rag.settings import ChatSettings
@@ -135,7 +135,7 @@ def test_a_stream_is_the_same_reply_however_its_bytes_are_cut(size: int) -> None
     sent = "".join([*lines, "data: [DONE]\n\n"]).encode()
     chat = OpenAiChat.connect(ChatSettings(url="http://127.0.0.1:1", model="m"), environ={})
     pieces: list[str] = []
-    reader = ReplyReader(chat._server, model="m", max_tokens=9, on_piece=pieces.append)
+    reader = CompletionReader(chat._server, model="m", max_tokens=9, on_piece=pieces.append)
     parts = cut(sent, range(0, len(sent), size))
     reply = reader.receive(Arriving(lambda _: iter(parts), Call(math.inf, None)))
     chat.close()
