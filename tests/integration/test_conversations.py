@@ -46,6 +46,27 @@ def test_a_follow_up_is_read_with_what_was_said_and_both_are_kept(settings):
     assert kept["exchanges"][0]["citations"][0]["boxes"]
 
 
+def test_a_long_conversation_is_read_from_its_last_turns(settings, monkeypatch):
+    read = []
+    real_ask = Service.ask
+
+    def ask(self, **options):
+        read.append(options["history"])
+        return real_ask(self, **options)
+
+    monkeypatch.setattr(Service, "ask", ask)
+    monkeypatch.setattr("rag.apps.service._TURNS_READ", 1)
+    with Connection(settings, command="test") as connection:
+        held = None
+        for question in ("Who keeps the lighthouse?", "Who is Ada Brown?", "And the harbour?"):
+            held = connection.chat(question, conversation=held)["conversation_id"]
+    assert [[turn[0] for turn in turns] for turns in read] == [
+        [],
+        ["Who keeps the lighthouse?"],
+        ["Who is Ada Brown?"],
+    ]
+
+
 def test_conversations_are_named_last_first_and_forgotten_with_their_exchanges(settings):
     with Connection(settings, command="test") as connection:
         older = connection.chat("Who keeps the lighthouse?")["conversation_id"]

@@ -1,0 +1,103 @@
+"""A question through the service: what comes back and what is told meanwhile, in its shapes."""
+
+import pytest
+
+from rag.apps.connection import Connection
+from rag.settings import load_settings
+from rag.testing.pdfs import make_pdf
+
+PAGES = [
+    "The north harbour earned 1,204 euros in 2021.",
+    "The lighthouse keeper is Ada Brown.",
+]
+QUESTION = "What did the north harbour earn in 2021?"
+# As programs read `ask --json`; more may be there.
+ANSWER = {
+    "question": str,
+    "answer": str,
+    "abstained": bool,
+    "model_id": str,
+    "citations": list,
+    "unsupported": list,
+    "pages": list,
+    "timings_ms": dict,
+    "encoder": str,
+    "warnings": list,
+}
+CITATION = {
+    "marker": int,
+    "document_id": str,
+    "source": str,
+    "page_number": int,
+    "quote": str,
+    "boxes": list,
+    "verified": bool,
+}
+PAGE = {"document_id": str, "source": str, "page_number": int, "score": float}
+
+
+@pytest.fixture(name="settings", scope="module")
+def _settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("asking")
+    (folder / "harbour.pdf").write_bytes(make_pdf(PAGES))
+    settings = load_settings(overrides={"store": {"data_dir": folder / "data"}}, environ={})
+    with Connection(settings, command="test") as connection:
+        connection.ingest([folder / "harbour.pdf"])
+    return settings
+
+
+def assert_has(shown, shape):
+    assert {name: type(shown[name]) for name in shape} == shape
+
+
+def test_an_answer_has_the_shape_that_programs_rely_on(settings):
+    events = []
+    with Connection(settings, command="test") as connection:
+        answer = connection.ask(QUESTION, on_event=events.append)
+    assert_has(answer, ANSWER)
+    assert (answer["question"], answer["abstained"]) == (QUESTION, False)
+    (citation,) = answer["citations"]
+    assert_has(citation, CITATION)
+    assert (citation["page_number"], citation["quote"], citation["marker"]) == (1, PAGES[0], 1)
+    assert f"[{citation['marker']}]" in answer["answer"]
+    assert all(len(box) == 4 for box in citation["boxes"])
+    for page in answer["pages"]:
+        assert_has(page, PAGE)
+    assert answer["timings_ms"].keys() >= {"evidence", "answer", "total"}
+    assert [event["event"] for event in events] == ["search_results", "delta", "citation", "claim"]
+    assert events[0]["pages"] == answer["pages"]
+    assert events[2] == {"event": "citation", **citation}
+
+
+def test_a_question_is_searched_as_its_options_say(settings):
+    with Connection(settings, command="test") as connection:
+        scoped = connection.ask(QUESTION, pages=[2, 2])
+        assert [page["page_number"] for page in scoped["pages"]] == [2]
+        follow_up = connection.ask("And in 2022?", history=[[QUESTION]])
+        assert follow_up["searched_for"] != follow_up["question"]
+        assert "searched_for" not in scoped
+        timings = {
+            mode: connection.ask(QUESTION, mode=mode)["timings_ms"].keys()
+            for mode in ("text", "visual")
+        }
+    assert timings["text"] != timings["visual"]
+
+
+def test_a_question_that_fails_names_its_pages_and_is_not_kept(settings):
+    broken = {"url": "http://127.0.0.1:9/v1", "model": "m", "tries": 1}
+    told = load_settings(
+        overrides={
+            "store": {"data_dir": settings.store.data_dir},
+            "chat": broken,
+            "answer": {"model": "chat"},
+        },
+        environ={},
+    )
+    with Connection(told, command="test") as connection:
+        failed = connection.chat(QUESTION)
+        assert failed["error"]["code"] == "chat_unreachable"
+        assert failed["error"]["next_step"]
+        assert (failed["answer"], failed["abstained"], failed["citations"]) == ("", True, [])
+        assert [page["source"] for page in failed["pages"]] == ["harbour.pdf"] * 2
+        assert failed["conversation_id"] is None
+        assert connection.conversations() == {"conversations": []}
