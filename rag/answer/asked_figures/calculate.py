@@ -99,6 +99,8 @@ class Calculator:
                 second = None if first is None else self.calculate(right, period, years, within)
                 if first is None or second is None:
                     return None
+                if self.wanted.is_growth and operator == "/" and second.written < 0:
+                    return None  # from a loss nothing grows by a share of it
                 return _combined(operator, first, second)
 
     def _amount(

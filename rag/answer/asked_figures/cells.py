@@ -29,6 +29,9 @@ from rag.ports import Evidence
 _YEAR_DAYS, _APART_DAYS = 365, 20
 _HEAD_WORDS = 40  # of a page: what names a statement whose table has no title
 _GAP_WORDS = 6  # between the parts of a row that are quoted as one: signs, leaders
+_IN_PERCENT = re.compile(
+    r"\(\s*(?:(?:in|as an?) )?(?:percent\w*|%)(?: of [^()]*)?\s*\)", re.IGNORECASE
+)
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
@@ -49,8 +52,7 @@ class PageTable:
     @cached_property
     def statement(self) -> str:
         """Which of `STATEMENTS` it is, by its title or the head of its page; empty for none."""
-        head = " ".join(self.evidence.text.words[:_HEAD_WORDS])
-        for text in (self.table.title, head):
+        for text in (self.table.title, self._page_head):
             for name, said in _TITLES.items():
                 if re.search(said, text, re.IGNORECASE):
                     return name
@@ -58,8 +60,14 @@ class PageTable:
 
     @cached_property
     def title_words(self) -> frozenset[str]:
-        head = " ".join(self.evidence.text.words[:_HEAD_WORDS])
-        return frozenset(name_words(f"{self.table.title} {head}"))
+        return frozenset(name_words(f"{self.table.title} {self._page_head}"))
+
+    @cached_property
+    def _page_head(self) -> str:
+        """How the page begins, as far as that is over the rows of the table."""
+        rows = self.table.rows
+        first = min((span[0] for row in rows for span in row.label_spans), default=_HEAD_WORDS)
+        return " ".join(self.evidence.text.words[: min(first, _HEAD_WORDS)])
 
     @cached_property
     def periods(self) -> list[Period]:
@@ -142,8 +150,10 @@ class TableFigure:
 
     @property
     def is_percent(self) -> bool:
-        column = self._column
-        return self.cell.figure.unit == "%" or (column is not None and column.unit == "%")
+        column, unit = self._column, self.cell.figure.unit
+        if unit == "%" or (column is not None and column.unit == "%"):
+            return True
+        return not unit and _IN_PERCENT.search(self.page_table.table.title) is not None
 
     @property
     def scale(self) -> float:

@@ -22,11 +22,15 @@ class Writing:
         scale: 1e6 for "in millions"; None where the question does not say.
         is_percent: whether percent are asked for.
         decimals: digits after the point; None where the question does not say.
+        is_count: whether a number of things is asked for.
+        currency: one of the names in `CURRENCIES`; empty where the question does not say.
     """
 
     scale: float | None = None
     is_percent: bool = False
     decimals: int | None = None
+    currency: str = ""
+    is_count: bool = False
 
 
 STATEMENTS = {
@@ -59,12 +63,15 @@ _IN_SCALE = re.compile(
     rf"|\((?:{_MONEY}\s+)?(?:in\s+)?(?P<aside>thousand|million|billion|lac|lakh|crore)s?\)",
     re.IGNORECASE,
 )
+_IN_MONEY = re.compile(rf"\b(?:in|as)\s+(?:units? of\s+)?(?:\w+ of )?({_MONEY})", re.IGNORECASE)
+_CALLED = {"us": "USD", "$": "$", "do": "$", "eu": "EUR", "ru": "INR", "rs": "INR"}
 _IN_ONES = re.compile(r"\(\s*in (?:usd|us dollars|dollars|eur|euros?|rupees)\s*\)", re.IGNORECASE)
 _PERCENT = re.compile(
     r"\b(?:in|units? of|as an?|by (?:what|how many))\s+(?:percent\w*|%)|percentage term"
     r"|%\s*(?:change|growth)\b|\bas (?:a )?(?:%|percent)|growth rate|\bcagr\b",
     re.IGNORECASE,
 )
+_COUNT = re.compile(r"\bhow many (?!percent|times)|\bnumber of\b", re.IGNORECASE)
 _DECIMALS = re.compile(
     r"\b(?P<count>no|zero|one|two|three|four|five|\d)[- ]decimals?\b|(?P<whole>nearest whole"
     r"|(?:an|nearest) integer|integer format)",
@@ -162,4 +169,8 @@ def _writing(text: str) -> Writing:
     if found := _DECIMALS.search(text):
         count = (found["count"] or "no").lower()
         decimals = int(count) if count.isdigit() else _COUNTS[count]
-    return Writing(scale, _PERCENT.search(text) is not None, decimals)
+    money = _IN_MONEY.search(text)
+    currency = "" if money is None else _CALLED[money[1].lower()[:2]]
+    is_percent = _PERCENT.search(text) is not None
+    is_count = not is_percent and _COUNT.search(text) is not None
+    return Writing(scale, is_percent, decimals, currency, is_count)

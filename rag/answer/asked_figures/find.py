@@ -29,12 +29,15 @@ _NEUTRAL = frozenset(
 _OWNERS = frozenset(
     "attributable applicable available common shareholder shareowner stockholder".split()
 )
+# After a name they begin another: "net income per share", "net income from continuing operations".
+_ANOTHER_FIGURE = frozenset(name_words("before per margin continuing discontinued"))
 _TELLING = 3  # words of a name that may have others between them
 _ANOTHER_STATEMENT, _NO_STATEMENT = 0.75, 0.8
 _CHANGE_OF_BALANCE = 0.4  # a cash flow statement says how a balance changed
 _ONE_PART = 0.6  # of a company, where another column says the whole
 _ONE_WORD = 0.7  # a name of one word is on many pages
 _INTERIM = 0.3  # a year is asked for, and the column is the end of a quarter
+_SHARE_OF_MONEY = 0.2  # statements report money, and shares of it beside that
 _NO_PERIODS = 0.75  # the column says no time
 _LATEST = 0.9  # no time was asked for, and the latest was taken
 _EXPENSE_NEGATIVE = re.compile(r"\((?:expense|provision|charge)s?\)", re.IGNORECASE)
@@ -103,7 +106,7 @@ class Tables:
             label = (
                 _measure_score(figure, measure)
                 if measure is not None
-                else self._words_score(figure, name)
+                else self._words_score(figure, name, aside)
             )
             if label * time < _LEAST:
                 continue
@@ -131,7 +134,7 @@ class Tables:
         ]
         return sum(value < 0 for value in costs) > len(costs) / 2
 
-    def _words_score(self, figure: TableFigure, name: Words) -> float:
+    def _words_score(self, figure: TableFigure, name: Words, aside: Words) -> float:
         """How much of the name a row and its column say, and how much of the row the name says."""
         if not name:
             return 0.0
@@ -150,7 +153,11 @@ class Tables:
         wanted = set(name)
         if not wanted & (label | head):
             return 0.0
-        extra = [word for word in label - wanted if word not in _NEUTRAL and not word.isdigit()]
+        extra = [
+            word
+            for word in label - wanted - {*aside}
+            if word not in _NEUTRAL and not word.isdigit()
+        ]
         precision = 1 / (1 + 0.15 * len(extra))
         is_total = figure.label[:1] == ("total",)
         if len(wanted) == 1:
@@ -222,8 +229,8 @@ def _measure_score(figure: TableFigure, measure: Measure) -> float:
             best *= 0.3
     if measure.unlike in figure.label and measure.name.split()[0] not in figure.label:
         best *= 0.3
-    if figure.is_percent and not measure.is_percent and measure.formulas == ():
-        best *= 0.2
+    if figure.is_percent is not measure.is_percent and (measure.statement or measure.is_percent):
+        best *= _SHARE_OF_MONEY
     return best
 
 
@@ -253,8 +260,10 @@ def _same_name(label: Words, name: Words) -> float:
             return 0.96
         if extra[0] in _OWNERS:
             return 0.9 if len(extra) < 6 else 0.85
-        if extra[0] in ("before", "per", "margin", "including", "from"):
-            return 0.6 if extra[0] == "including" else 0.3
+        if extra[0] == "including":
+            return 0.6
+        if extra[0] in _ANOTHER_FIGURE:
+            return 0.3
         return max(0.0, 0.9 - 0.12 * len(extra))
     if label[-len(name) :] == name:
         extra = [word for word in label[: -len(name)] if word not in _NEUTRAL]

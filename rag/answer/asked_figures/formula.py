@@ -10,6 +10,7 @@ A name runs to the next operator; periods in it are read out of it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rag.answer.asked_figures.periods import PeriodMention, periods_in
@@ -112,6 +113,21 @@ def years_before(formula: Formula, years: int) -> Formula:
             return Mean(tuple(years_before(part, years) for part in parts))
         case Constant():
             return formula
+
+
+def amounts_of(formula: Formula) -> Iterator[Amount]:
+    """The figures that it names, in its order."""
+    match formula:
+        case Amount():
+            yield formula
+        case Operation(_, left, right):
+            yield from amounts_of(left)
+            yield from amounts_of(right)
+        case Mean(parts):
+            for part in parts:
+                yield from amounts_of(part)
+        case Constant():
+            return
 
 
 def _tokens(text: str) -> list[str]:

@@ -74,10 +74,17 @@ _FILLERS = frozenset(
 )
 
 
+_PERCENT = frozenset(("percent", "percentage", "rate"))
+
+
 def known_measure(name: Words) -> Measure | None:
     """The measure of exactly that name, words that say only "figure" left out."""
     by_name = _by_name()
     if name in by_name:
         return by_name[name]
     bare = tuple(word for word in name if word not in _FILLERS)
-    return by_name.get(bare) or by_name.get((*bare, "ratio"))
+    found = by_name.get(bare) or by_name.get((*bare, "ratio"))
+    if found is None:
+        share = by_name.get(tuple(word for word in bare if word not in _PERCENT))
+        found = share if share is not None and share.is_percent else None
+    return found

@@ -44,7 +44,8 @@ _LEAD = re.compile(
     r"|the\b|an?\b|of\b"
     r"|(?:total )?(?:value|number|amount|percent\w*|proportion|share)s? of\b"
     r"|total (?=number|amount)"
-    r"|us dollars?\b|dollars?\b|usd\b|percent\w*\b|%|in\b(?= rupees| dollars| usd)|rupees\b"
+    r"|us dollars?\b|dollars?\b|usd\b|percent\w*(?: points?)?\b|%"
+    r"|in\b(?= rupees| dollars| usd)|rupees\b"
     r"|(?:thousand|million|billion)s?(?: of (?:us )?dollars)?\b)[\s,:]*",
     re.IGNORECASE,
 )
@@ -68,6 +69,8 @@ _GROWTH = re.compile(
     re.IGNORECASE,
 )
 _YEARLY = re.compile(r"\b(?:year[- ]over[- ]year|yoy|year[- ]on[- ]year)\b", re.IGNORECASE)
+_BY_HOW_MUCH = re.compile(r"\bby (?:how much|what|how many)|how much did", re.IGNORECASE)
+_POINTS = re.compile(r"\bpercent(?:age)? points?\b", re.IGNORECASE)
 _GREW = re.compile(
     r"\b(?:grow|grew|grown|increased?|decreased?|declined?|rise|rose|risen|fall|fell|fallen"
     r"|drop(?:ped)?|changed?|shrink|shrank)\b",
@@ -147,20 +150,14 @@ def _read(asking: str, writing: Writing, mentions: list[PeriodMention]) -> Wante
         )
     if found := _MORE.search(bare):
         return _more(asking, mentions, is_less=_LESS.match(found["more"]) is not None)
-    grew = (
-        _GREW.search(bare)
-        if re.search(r"\bby (?:how much|what|how many)|how much did", bare)
-        else None
-    )
+    grew = _GREW.search(bare) if _BY_HOW_MUCH.search(bare) else None
     if (growth := _GROWTH.search(bare)) or grew:
         bare = _YEARLY.sub(" ", bare)
         growth, grew = _GROWTH.search(bare), _GREW.search(bare) if grew else None
         changed = growth or grew
         assert changed is not None
         quantity = _quantity(f"{bare[: changed.start()]} {bare[changed.end() :]}")
-        is_relative = growth is not None or (
-            writing.is_percent and not re.search(r"percentage points?", asking)
-        )
+        is_relative = growth is not None or (writing.is_percent and not _POINTS.search(asking))
         return quantity and _change(
             quantity,
             periods,

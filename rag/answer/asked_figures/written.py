@@ -12,11 +12,13 @@ from rag.answer.asked_figures.names import name_words
 from rag.answer.asked_figures.sentences import SentenceFigure
 from rag.answer.asked_figures.wanted import Wanted
 from rag.answer.draft import Draft, DraftClaim, Source
+from rag.answer.figures.words import CURRENCIES, are_one_currency
 
 _SCALE_WORDS = {1e3: "thousand", 1e5: "lakh", 1e6: "million", 1e7: "crore", 1e9: "billion"}
 _SIGNS = "$\u20ac\u00a3\u00a5\u20b9"
 
 
+_LEAST_OF_SCALE = 0.1  # nobody asks in millions for what comes to less of one
 _NIL = "nil"  # what a dash says
 
 
@@ -30,6 +32,26 @@ def draft_of(wanted: Wanted, found: Calculated) -> Draft:
         "" if found.is_figure else found.expression,
     )
     return Draft((claim,), short)
+
+
+def is_written_so(wanted: Wanted, found: Calculated) -> bool:
+    """Whether the pages write the figures as the question takes it: in that currency and scale, a
+    count as no share.
+
+    A value of very few millions, asked for in millions, is of a page that does not say its scale.
+    """
+    figures = [each.figure for each in found.operands]
+    currencies = {CURRENCIES.get(each.currency, each.currency) for each in figures} - {""}
+    asked = wanted.writing.currency
+    if asked and any(not are_one_currency(asked, each) for each in currencies):
+        return False
+    if wanted.writing.is_count and any(each.is_percent for each in figures):
+        return False
+    scale = wanted.writing.scale
+    if scale is None or found.is_relative or any(each.scale != 1.0 for each in figures):
+        return True
+    is_share = any(each.is_percent for each in figures)
+    return is_share or found.value == 0 or abs(found.value) >= _LEAST_OF_SCALE * scale
 
 
 def value_text(wanted: Wanted, found: Calculated, *, with_scale: bool) -> str:

@@ -221,7 +221,7 @@ def _length_score(asked: Period, column: Period) -> float:
     if wanted is None and has is not None and has != 12:
         return 0.4  # a year is asked for, a part of one is there
     if wanted is not None and has is None:
-        return 1.0 if wanted == 12 or column.end is not None else 0.5
+        return 1.0 if wanted == 12 or column.end is not None else 0.4
     return 1.0
 
 

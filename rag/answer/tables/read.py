@@ -235,10 +235,12 @@ def _above(
         titles, labels = [*labels, *titles], []
     chosen: list[int] = []
     n_words = 0
+    is_named = False  # "(in millions)" names no table: what names it stands above
     for number in titles[:_TITLE_LINES]:
         n_words += lines[number].n_words
-        if chosen and (n_words > _TITLE_WORDS or is_prose(lines[number])):
+        if chosen and (n_words > _TITLE_WORDS or (is_named and is_prose(lines[number]))):
             break
+        is_named = is_named or not _says_scale(text, lines[number])
         chosen.append(number)
     return heads[::-1], labels[::-1], stubs[::-1], chosen[::-1]
 
