@@ -12,6 +12,7 @@ from rag.filters import Filter
 from rag.geometry import Box
 from rag.page_region import PageRegion
 from rag.query import Query
+from rag.ranking.legs import Mode
 from rag.ranking.route import RouteName
 from rag.repository import CollectionReader
 from rag.retrieve import SearchResult
@@ -147,6 +148,15 @@ def _region(
             next_step="Give x0, y0, x1, y1 in page points, or no region for the whole page.",
         )
     return PageRegion(ref, Box(*map(float, box)))
+
+
+def mode_asked(mode: str) -> Mode:
+    """Raises InputError for one that there is not."""
+    try:
+        return Mode(mode)
+    except ValueError as error:
+        known = ", ".join(each.value for each in Mode)
+        raise InputError(f"there is no mode {mode!r}", next_step=f"Use one of {known}.") from error
 
 
 def is_by_document(granularity: str) -> bool:

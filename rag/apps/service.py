@@ -18,6 +18,7 @@ from ingestion.source import discover
 from rag.apps.asked import (
     beyond_text,
     is_by_document,
+    mode_asked,
     pages_given,
     query_asked,
     readers_asked,
@@ -43,7 +44,6 @@ from rag.deadline import Deadline
 from rag.errors import InputError
 from rag.ports import unheard
 from rag.query import Query, encode
-from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import SearchRequest
 from rag.settings import Settings
@@ -115,7 +115,7 @@ class Service:
         request = SearchRequest(
             asked,
             top_k,
-            mode=Mode(mode),
+            mode=mode_asked(mode),
             exact=exact,
             scope=scope_asked(reader, filters, documents, pages),
             highlights=highlights,
@@ -185,7 +185,7 @@ class Service:
             reader,
             AskRequest(
                 spoken(question),
-                mode=Mode(mode),
+                mode=mode_asked(mode),
                 scope=scope_asked(reader, filters, documents, pages),
                 history=turns(history),
                 from_pages=pages_given(reader, from_pages),

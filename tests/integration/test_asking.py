@@ -3,6 +3,7 @@
 import pytest
 
 from rag.apps.connection import Connection
+from rag.errors import ConfigError, InputError, RagError
 from rag.settings import load_settings
 from rag.testing.pdfs import make_pdf
 
@@ -81,6 +82,20 @@ def test_a_question_is_searched_as_its_options_say(settings):
             for mode in ("text", "visual")
         }
     assert timings["text"] != timings["visual"]
+
+
+@pytest.mark.parametrize(
+    "option", [{"mode": "x"}, {"answering": {"policy": "x"}}, {"history": ["x"]}], ids=str
+)
+def test_an_option_that_is_none_is_an_error_of_whoever_asks(settings, option):
+    with Connection(settings, command="test") as connection:
+        with pytest.raises(RagError) as caught:
+            connection.ask(QUESTION, **option)
+        assert isinstance(caught.value, InputError | ConfigError)
+        assert caught.value.next_step
+        if "mode" in option:
+            with pytest.raises(InputError):
+                connection.search(QUESTION, **option)
 
 
 def test_a_question_that_fails_names_its_pages_and_is_not_kept(settings):
