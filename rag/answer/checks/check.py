@@ -20,7 +20,7 @@ from rag.answer.checks.arithmetic import (
 )
 from rag.answer.checks.citations import cite
 from rag.answer.checks.page_figures import PageFigures
-from rag.answer.checks.plain_text import plain
+from rag.answer.checks.plain_text import plain, plain_name
 from rag.answer.draft import Draft, DraftClaim, Source
 from rag.answer.figures.read import Figure, figures_in
 from rag.errors import InputError
@@ -201,7 +201,7 @@ class Checker:
                 found.dropped.append(f"Evidence [{source.evidence}] was not shown.")
                 continue
             hit = page.hit
-            where = f"Page {hit.ref.page_number} of {hit.source}"
+            where = f"Page {hit.ref.page_number} of {plain_name(hit.source)}"
             if not source.quote.strip():
                 if page.image is None:
                     found.dropped.append(

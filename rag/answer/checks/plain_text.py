@@ -35,6 +35,13 @@ def plain(text: str) -> str:
     return stream.feed(text) + stream.close()
 
 
+def plain_name(source: str) -> str:
+    """Name of a document for a sentence; "annual.report.pdf" stays, which is no host."""
+    stem, ending = (source[:-4], source[-4:]) if source.lower().endswith(".pdf") else (source, "")
+    said = plain(stem)
+    return f"{said}{ending}" if said else "a document"
+
+
 class PlainTextStream:
     """`plain`, of a text that arrives in pieces."""
 
