@@ -439,7 +439,7 @@ class Delta:
 
 @dataclass(frozen=True)
 class Restarted:
-    """All deltas, citations and claims so far are void: the answer begins anew, or fails."""
+    """Deltas, citations and claims so far are void: the answer begins anew, abstains or fails."""
 
 
 AnswerEvent = Delta | Citation | Claim | Restarted

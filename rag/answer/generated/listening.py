@@ -37,6 +37,7 @@ class ReplyListener:
         self._checker = checker
         self._own = own
         self._reader = ReplyReader()
+        self._told = set[DraftClaim]()  # each once, as it counts
         self._begin_claim()
 
     def hear(self, piece: str) -> None:
@@ -70,8 +71,9 @@ class ReplyListener:
 
     def _tell_claim(self, draft: DraftClaim) -> None:
         claim = presentable(draft, self._own)
-        if claim is None:
+        if claim is None or claim in self._told:
             return
+        self._told.add(claim)
         checked = self._checker.check(claim)
         self.has_told = True
         for citation in checked.citations:

@@ -40,6 +40,7 @@ class _Tried:
     fault: str
     is_cut: bool
     usage: TokenUsage | None
+    has_told: bool  # of claims that may stand
 
 
 class GeneratedAnswers:
@@ -69,6 +70,7 @@ class GeneratedAnswers:
             BackendError: as ChatModel; `answer_bad_reply`, nothing usable was said in two tries;
                 `answer_timeout`, there was no time for the second; `too_much_to_say`.
         """
+        request.deadline.require_wanted()
         checker = self._checker(request)
         if not request.evidence:
             return self._of(checker, Draft(abstained=True, reason=_NO_PAGE), None, [])
@@ -88,7 +90,10 @@ class GeneratedAnswers:
             raise self._no_draft(tried)
         if self._repeats_rules(tried.draft):
             notices.append(_REPEATED)
-        return self._of(checker, self._presentable(tried.draft, request), usage, notices)
+        answer = self._of(checker, self._presentable(tried.draft, request), usage, notices)
+        if answer.abstained and tried.has_told:
+            request.on_event(Restarted())  # of what was heard nothing stands
+        return answer
 
     # --- asking ---------------------------------------------------------------------------------
     def _tried(self, request: AnswerRequest, checker: Checker, *, repair: str = "") -> _Tried:
@@ -106,14 +111,17 @@ class GeneratedAnswers:
             if listener.has_told and not request.deadline.is_cancelled:
                 request.on_event(Restarted())
             raise
-        if listener.has_told and (draft is None or draft.abstained):
+        has_told = listener.has_told
+        if has_told and (draft is None or draft.abstained):
             request.on_event(Restarted())
+            has_told = False
         is_cut = reply is not None and reply.is_cut
         return _Tried(
             draft,
             "it was cut off at the limit of tokens" if is_cut else fault,
             is_cut,
             None if reply is None else reply.usage,
+            has_told,
         )
 
     def _complete(self, request: AnswerRequest, listener: ReplyListener, repair: str) -> ChatReply:
