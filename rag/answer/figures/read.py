@@ -44,7 +44,7 @@ def figures_in(words: Sequence[str]) -> list[Figure]:
     return [
         replace(
             each.figure,
-            text=text[each.start : each.end],
+            text=text[each.start : each.end].strip(),  # "($ 5" has a blank where its sign was
             start=bisect_right(starts, each.start) - 1,
             end=bisect_right(starts, each.end - 1),
         )
