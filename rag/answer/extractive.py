@@ -9,6 +9,7 @@ from rag.answer.asked_figures.propose import figure_proposal
 from rag.answer.asked_figures.wanted import wanted_of as figure_wanted
 from rag.answer.asked_lists.propose import list_proposal
 from rag.answer.checks.check import Checker
+from rag.answer.checks.plain_text import plain_name
 from rag.answer.confidence import confidence_of
 from rag.answer.draft import Draft, DraftClaim, Proposal, Source
 from rag.answer.passages import PassageKind, Span, column_heads
@@ -55,11 +56,15 @@ class ExtractiveAnswers:
         return wanted
 
     def answer(self, request: AnswerRequest) -> Answer:
+        request.deadline.require_wanted()
         asked = Question(request.question)
+        # Numbers go by rank; the order is that in which pages are shown, and some are shown twice.
+        by_number = {page.number: page for page in request.evidence}
+        pages = [by_number[number] for number in sorted(by_number)]
         # A number that names something is none to be looked up in tables and written anew.
         is_code = read_kind(asked).kind is Kind.CODE
-        proposal = None if is_code else _surer(asked, request.evidence)
-        evidence = self._evidence(asked, request.evidence)
+        proposal = None if is_code else _surer(asked, pages)
+        evidence = self._evidence(asked, pages)
         ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
         if proposal is None or proposal.confidence < self._settings.min_confidence:
             proposal = self._read(asked, ranked, evidence)
@@ -143,8 +148,8 @@ def _abstention(
     if evidence:
         nearest = evidence[ranked[0].page if ranked else 0].hit
         text += (
-            f" The nearest page found is page {nearest.ref.page_number} of {nearest.source}; "
-            "it may not be about this."
+            f" The nearest page found is page {nearest.ref.page_number} of "
+            f"{plain_name(nearest.source)}; it may not be about this."
         )
     return Answer(
         text,
