@@ -7,13 +7,26 @@ import io
 import json
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rag.apps.cli.app import run
 
 OCTAVO = Path(sys.executable).with_name("octavo")
+
+
+def talk_to(monkeypatch: pytest.MonkeyPatch, client: object) -> None:
+    """Commands of this process ask `client`, and open no data folder."""
+
+    def connect(_settings: object, *, command: str) -> contextlib.nullcontext[object]:
+        return contextlib.nullcontext(client)
+
+    module = types.SimpleNamespace(connect=connect)
+    monkeypatch.setitem(sys.modules, "rag.apps.connection", module)
 
 
 class Commands:

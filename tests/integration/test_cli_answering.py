@@ -3,10 +3,9 @@
 import io
 import json
 import sys
-import types
-from contextlib import contextmanager
 
 import pytest
+from commands import talk_to
 
 from rag.apps.cli.app import run
 from rag.errors import InputError
@@ -86,13 +85,7 @@ class Client:
 @pytest.fixture(name="client")
 def _client(monkeypatch):
     client = Client()
-
-    @contextmanager
-    def connect(settings, *, command):
-        yield client
-
-    stand_in = types.SimpleNamespace(connect=connect)
-    monkeypatch.setitem(sys.modules, "rag.apps.connection", stand_in)
+    talk_to(monkeypatch, client)
     return client
 
 

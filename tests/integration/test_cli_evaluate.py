@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import talk_to
 
 from rag.apps.cli.app import run
 
@@ -45,12 +42,7 @@ class FakeOctavo:
 def octavo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeOctavo:
     fake = FakeOctavo()
     monkeypatch.chdir(tmp_path)  # away from the checkout, whose history is for real runs
-
-    @contextmanager
-    def connect(settings: Any, *, command: str) -> Iterator[FakeOctavo]:
-        yield fake
-
-    monkeypatch.setitem(sys.modules, "rag.apps.connection", types.SimpleNamespace(connect=connect))
+    talk_to(monkeypatch, fake)
     return fake
 
 
