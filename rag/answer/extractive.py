@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rag.answer.asked_figures.needed import document_of, searches_for
+from rag.answer.asked_figures.formula import amounts_of
+from rag.answer.asked_figures.measures import known_measure
+from rag.answer.asked_figures.names import name_words
+from rag.answer.asked_figures.needed import document_of, needs_cover, searches_for
 from rag.answer.asked_figures.propose import figure_proposal
 from rag.answer.asked_figures.wanted import wanted_of as figure_wanted
 from rag.answer.asked_lists.propose import list_proposal
@@ -43,15 +46,19 @@ class ExtractiveAnswers:
         self._settings = settings
 
     def further_searches(self, question: str, hits: Sequence[PageHit]) -> list[FurtherSearch]:
-        """As SearchesFurther: the statements that the figure asked for follows from, and the pages
-        that the question means, where all that was found is of one document.
+        """As SearchesFurther: the statements that the figure asked for follows from, the cover
+        where no file is called after whom it is of, and the pages that the question means, where
+        all that was found is of one document.
         """
         document_id = document_of(question, hits)
         if document_id is None:
             return []
         wanted = [FurtherSearch(text, document_id) for text in searches_for(question)]
-        meant = _pages_meant(Question(question))
-        if meant and all(hit.ref.document_id == document_id for hit in hits):
+        is_one = all(hit.ref.document_id == document_id for hit in hits)
+        meant = _pages_meant(Question(question)) if is_one else ()
+        if needs_cover(question, hits):
+            meant = tuple(dict.fromkeys((1, *meant)))
+        if meant:
             wanted.append(FurtherSearch(question, document_id, meant))
         return wanted
 
@@ -112,23 +119,26 @@ def _surer(asked: Question, evidence: Sequence[Evidence]) -> Proposal | None:
 
 
 def _wants_a_figure(asked: Question) -> bool:
-    """Whether nothing but a figure will do, of a stated time and written as the question says:
-    passages near it are no answer.
+    """Whether nothing but a figure will do, of a stated time: one that statements state, or written
+    as the question says. What stands near it is of another time or another measure.
     """
     wanted = figure_wanted(asked.text)
     if wanted is None or not wanted.periods:
         return False
-    return wanted.writing.scale is not None or wanted.writing.decimals is not None
+    is_stated = all(known_measure(name_words(each.name)) for each in amounts_of(wanted.formula))
+    return is_stated or wanted.writing.scale is not None or wanted.writing.decimals is not None
 
 
 def _checked(request: AnswerRequest, proposal: Proposal) -> Answer:
     """The answer the checks leave of a proposal, told claim by claim."""
     checker = Checker(request.evidence, policy="strict")
+    has_told = False
     for claim in proposal.draft.claims:
         checked = checker.check(claim)
         if not checked.claim.markers:
             continue
-        request.on_event(Delta(f"{checked.claim.text} "))
+        request.on_event(Delta(f"{' ' if has_told else ''}{checked.claim.text}"))
+        has_told = True
         for citation in checked.citations:
             request.on_event(citation)
         request.on_event(checked.claim)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rag.answer.asked_figures.formula import Formula, NoFormulaError, parse_formula
 from rag.answer.asked_figures.names import Words, name_words
 from rag.answer.asked_figures.periods import periods_in
+from rag.answer.figures.words import SCALES
 
-_SCALES = {"thousand": 1e3, "lac": 1e5, "lakh": 1e5, "million": 1e6, "crore": 1e7, "billion": 1e9}
 _COUNTS = {"no": 0, "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 _MOST_LEAD_WORDS = 12  # more words before a question word are about how to answer
 
@@ -164,7 +164,7 @@ def _plain(text: str) -> str:
 def _writing(text: str) -> Writing:
     scale: float | None = 1.0 if _IN_ONES.search(text) else None
     if said := _IN_SCALE.search(text):
-        scale = _SCALES[(said["told"] or said["counted"] or said["aside"]).lower()]
+        scale = SCALES[(said["told"] or said["counted"] or said["aside"]).lower()]
     decimals: int | None = None
     if found := _DECIMALS.search(text):
         count = (found["count"] or "no").lower()

@@ -14,6 +14,7 @@ from rag.answer.asked_figures.formula import Amount, Constant, Formula, Mean, Op
 from rag.answer.asked_figures.measures import Measure, known_measure
 from rag.answer.asked_figures.names import Words, name_words
 from rag.answer.asked_figures.wanted import Wanted, wanted_of
+from rag.answer.asked_figures.whose import is_called, whose
 from rag.types import PageHit
 
 _TITLES = {
@@ -43,6 +44,16 @@ def searches_for(question: str) -> tuple[str, ...]:
         for statement, rows in names.items()
         if statement in _TITLES
     )
+
+
+def needs_cover(question: str, hits: Sequence[PageHit]) -> bool:
+    """Whether a cover has to tell whose the figures are: no file is called after whom it is about.
+
+    Pages of statements seldom say it.
+    """
+    wanted = wanted_of(question)
+    name = "" if wanted is None else whose(question, wanted)
+    return bool(name) and not any(is_called(name, hit.source) for hit in hits)
 
 
 def document_of(question: str, hits: Sequence[PageHit]) -> str | None:

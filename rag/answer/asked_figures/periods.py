@@ -6,13 +6,11 @@ import re
 from dataclasses import dataclass, replace
 from datetime import date
 
+from rag.answer.figures.words import MONTHS
 from rag.answer.tables.periods import period_in
 from rag.answer.tables.table import Period
 
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
-    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-)
+_MONTH = rf"(?:{'|'.join(sorted(MONTHS, key=len, reverse=True))})"
 _YEAR = r"(?:19|20)\d\d"
 _LED = (
     r"(?:(?:for|in|as\s+(?:of|at)|at)\s+)?(?:the\s+)?(?:(?:fiscal\s+|financial\s+)?year|period"

@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass, field, replace
 
 from rag.answer.asked_figures.clause import Writing, clauses_of
-from rag.answer.asked_figures.formula import Amount, Constant, Formula, Mean, Operation, without
+from rag.answer.asked_figures.formula import (
+    Amount,
+    Constant,
+    Formula,
+    Mean,
+    Operation,
+    without,
+    years_before,
+)
 from rag.answer.asked_figures.measures import known_measure
 from rag.answer.asked_figures.names import Words, name_words
 from rag.answer.asked_figures.periods import PeriodMention, periods_in
@@ -286,24 +294,12 @@ def _change(
         before, after = at(now, ends[0]), at(now, ends[1])
     else:
         period = periods[0] if periods else None
-        before, after = _year_before(at(now, period)), at(now, period)
+        before, after = years_before(at(now, period), 1), at(now, period)
     if is_relative:
         change = Operation("/", Operation("-", after, before), before)
         return Wanted(f"growth of {quantity.name}", change, is_relative=True, is_growth=True)
     difference = Operation("-", before, after) if is_fall else Operation("-", after, before)
     return Wanted(f"change in {quantity.name}", difference)
-
-
-def _year_before(formula: Formula) -> Formula:
-    match formula:
-        case Amount():
-            return replace(formula, years_before=1)
-        case Operation(operator, left, right):
-            return Operation(operator, _year_before(left), _year_before(right))
-        case Mean(parts):
-            return Mean(tuple(map(_year_before, parts)))
-        case Constant():
-            return formula
 
 
 def _more(asking: str, mentions: list[PeriodMention], *, is_less: bool) -> Wanted | None:

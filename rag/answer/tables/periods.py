@@ -10,29 +10,9 @@ import calendar
 import re
 from datetime import date
 
+from rag.answer.figures.words import MONTHS
 from rag.answer.tables.table import Period
 
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            ("january", "jan"),
-            ("february", "feb"),
-            ("march", "mar"),
-            ("april", "apr"),
-            ("may",),
-            ("june", "jun"),
-            ("july", "jul"),
-            ("august", "aug"),
-            ("september", "sept", "sep"),
-            ("october", "oct"),
-            ("november", "nov"),
-            ("december", "dec"),
-        ),
-        start=1,
-    )
-    for name in names
-}
 _COUNTS = {
     "one": 1,
     "two": 2,
@@ -58,7 +38,7 @@ _ORDINALS = {
     "3rd": 3,
     "4th": 4,
 }
-_MONTH = r"(?P<month>" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\.?"
+_MONTH = r"(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")\.?"
 _YEAR4 = r"(?:19|20)\d\d"
 _FLAGS = re.IGNORECASE
 _DATE = re.compile(
@@ -231,7 +211,7 @@ def _day(text: str) -> date | None:
         if found is None:
             continue
         month = found["month"].lower()
-        number = _MONTHS[month] if month in _MONTHS else int(month)
+        number = MONTHS[month] if month in MONTHS else int(month)
         try:
             return date(_full_year(found["year"]), number, int(found["day"]))
         except ValueError:  # the 31st of a month of 30 days: no date
@@ -249,7 +229,7 @@ def _end_of_month(text: str, year: int) -> tuple[date | None, int | None]:
     found = _MONTH_YEAR.search(text)
     if found is None or _full_year(found["year"] or found["short"]) != year:
         return None, None
-    month = _MONTHS[found["month"].lower()]
+    month = MONTHS[found["month"].lower()]
     has_ended = re.search(r"\b(?:ended|ending|as of|at)\b", text, _FLAGS) is not None
     return date(year, month, calendar.monthrange(year, month)[1]), None if has_ended else 1
 
@@ -259,7 +239,7 @@ def _day_of_year(context: str, year: int) -> date | None:
     if found is None:
         return None
     try:
-        return date(year, _MONTHS[found["month"].lower()], int(found["day"]))
+        return date(year, MONTHS[found["month"].lower()], int(found["day"]))
     except ValueError:  # the 29th of February of another year
         return None
 

@@ -5,22 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rag.answer.figures.words import SCALES
 from rag.answer.passages import Span
 from rag.page_text import PageText
 
-_SIZES = {
-    "hundred": 1e2,
-    "thousand": 1e3,
-    "000": 1e3,
-    "lac": 1e5,
-    "lakh": 1e5,
-    "million": 1e6,
-    "mn": 1e6,
-    "crore": 1e7,
-    "billion": 1e9,
-    "bn": 1e9,
-    "trillion": 1e12,
-}
 _SIZE = (
     r"(?P<size>hundred|thousand|lac|lakh|million|crore|billion|trillion)s?\b|"
     r"(?P<zeros>['\u2019]?000s?\b)|(?P<short>(?:mn|bn)\b)"
@@ -73,7 +61,11 @@ def scale_in(text: PageText, span: Span) -> Scale | None:
     first = said.count(" ", 0, found.start() + (said[found.start()] == " "))
     last = said.count(" ", 0, found.end()) + 1
     money = found["money"] or found["money2"] or found["money3"] or ""
-    return Scale(_SIZES[size], _currency(money), (start + first, min(end, start + last)))
+    return Scale(
+        1e3 if size == "000" else SCALES[size],
+        _currency(money),
+        (start + first, min(end, start + last)),
+    )
 
 
 def _currency(money: str) -> str:
