@@ -46,6 +46,28 @@ def test_a_follow_up_is_read_with_what_was_said_and_both_are_kept(settings):
     assert kept["exchanges"][0]["citations"][0]["boxes"]
 
 
+def test_a_conversation_stays_in_the_collection_it_began_in(settings):
+    with Connection(settings, command="test") as connection:
+        held = connection.chat("Who keeps the lighthouse?")["conversation_id"]
+        second = connection.chat("Who is Ada Brown?", conversation=held, collection="elsewhere")
+    assert second["collection"] == "default"
+    assert second["pages"]
+
+
+def test_a_conversation_that_is_deleted_meanwhile_is_not_there_to_be_added_to(settings):
+    with Connection(settings, command="test") as connection:
+        held = connection.chat("Who keeps the lighthouse?")["conversation_id"]
+
+        def delete(event):
+            if event["event"] == "search_results":
+                connection.delete_conversation(held)
+
+        with pytest.raises(NotFound):
+            connection.chat("Who is Ada Brown?", conversation=held, on_event=delete)
+        with pytest.raises(NotFound):
+            connection.conversation(held)
+
+
 def test_a_long_conversation_is_read_from_its_last_turns(settings, monkeypatch):
     read = []
     real_ask = Service.ask
