@@ -81,7 +81,7 @@ _ASIDE = re.compile(r"\s*\([^()]*\)")
 _OF_REPORT = re.compile(
     r"\b(?:at|by|within|as of|for|in)\s+the\s+(?:end of the\s+)?(?:last\s+|reporting\s+|whole\s+)?"
     r"(?:period|year)\b(?:\s+end\b)?(?!\s+end)(?:\s+listed)?(?:\s+in\s+(?:the\s+)?(?:annual\s+)?report)?"
-    r"|\b(?:at\s+)?year[- ]?end\b|\baccording to (?:the|this) [\w ]*?report\b,?|\bfor(?= for\b)",
+    r"|\b(?:at\s+)?year[- ]?end\b|\baccording to (?:the|this) [\w ]*?report\b,?",
     re.IGNORECASE,
 )
 

@@ -47,8 +47,8 @@ _EXTREME = re.compile(
 # Words of asking, which say nothing about where the answer stands.
 _SAYS_LITTLE = frozenset(
     """many much name called used use using shown show given following mentioned listed document
-    require required need needed take step report paper slide page guidebook guideline according
-    state said kind type""".split()
+    require required need needed take step report paper slide page according state said
+    kind type""".split()
 )
 # A bound is compared with, not looked for.
 _BOUND = re.compile(

@@ -70,7 +70,7 @@ ROLES = frozenset(
     """agent analyst architect artist author chair chairman chairperson ceo cfo coach defendant
     director doctor editor engineer executive founder governor inventor judge lawyer leader manager
     mayor minister nominee officer owner partner person plaintiff player politician presenter
-    president professor scientist secretary senator speaker spokesperson student teacher secretary
+    president professor scientist secretary senator speaker spokesperson student teacher
     winner writer""".split()
 )
 MAKERS = frozenset({"presenter", "author", "speaker", "writer", "lecturer", "instructor"})
