@@ -1,6 +1,10 @@
 """A question through the service: what comes back and what is told meanwhile, in its shapes."""
 
+import json
+import subprocess
+
 import pytest
+from commands import OCTAVO
 
 from rag.apps.connection import Connection
 from rag.errors import ConfigError, InputError, RagError
@@ -70,6 +74,25 @@ def test_an_answer_has_the_shape_that_programs_rely_on(settings):
     assert events[2] == {"event": "citation", **citation}
 
 
+@pytest.mark.parametrize("command", [["ask", QUESTION], ["chat"]], ids=["ask", "chat"])
+def test_another_process_hears_the_same_of_the_owner_of_the_folder(settings, command):
+    flags = ["--data-dir", str(settings.store.data_dir), "--json", "--stream"]
+    with Connection(settings, command="owner") as owner:
+        answer = owner.ask(QUESTION)
+        done = subprocess.run(
+            [str(OCTAVO), *command, *flags],
+            input=f"{QUESTION}\n",
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=True,
+        )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    told = ["search_results", "delta", "citation", "claim", "done"]
+    assert [event["event"] for event in events] == told
+    assert events[-1]["citations"] == answer["citations"]
+
+
 def test_a_question_is_searched_as_its_options_say(settings):
     with Connection(settings, command="test") as connection:
         scoped = connection.ask(QUESTION, pages=[2, 2])
@@ -109,10 +132,11 @@ def test_a_question_that_fails_names_its_pages_and_is_not_kept(settings):
         environ={},
     )
     with Connection(told, command="test") as connection:
+        kept = connection.conversations()
         failed = connection.chat(QUESTION)
         assert failed["error"]["code"] == "chat_unreachable"
         assert failed["error"]["next_step"]
         assert (failed["answer"], failed["abstained"], failed["citations"]) == ("", True, [])
         assert [page["source"] for page in failed["pages"]] == ["harbour.pdf"] * 2
         assert failed["conversation_id"] is None
-        assert connection.conversations() == {"conversations": []}
+        assert connection.conversations() == kept

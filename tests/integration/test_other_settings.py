@@ -34,14 +34,15 @@ class Recorder:
         return {}
 
 
+@pytest.mark.parametrize("method", ["search", "ask", "chat", "page_png"])
 @pytest.mark.parametrize(
     "asked", [{"name": "colpali", "model": "acme/one"}, {"name": "remote", "url": "http://x"}]
 )
-def test_another_encoder_is_refused_and_both_are_named(tmp_path, asked):
+def test_another_encoder_is_refused_and_both_are_named(tmp_path, asked, method):
     handle = answer_request(Recorder(settings(tmp_path)))
-    sent = request_params("search", {"query": "q"}, settings(tmp_path, **asked))
+    sent = request_params(method, {}, settings(tmp_path, **asked))
     with pytest.raises(IndexMismatch, match=r"encodes by words, and") as refused:
-        handle("search", sent, print)
+        handle(method, sent, print)
     assert asked["name"] in refused.value.message
 
 
@@ -131,9 +132,10 @@ def test_a_folder_with_a_reranker_is_found_from_the_owners_folder_too(tmp_path, 
     assert request_params("search", {}, on_the_hub)["retrieval"]["rerank"]["model"] == "acme/one"
 
 
-def test_what_a_process_was_told_of_answers_holds_for_its_question(tmp_path):
+@pytest.mark.parametrize("method", ["ask", "chat"])
+def test_what_a_process_was_told_of_answers_holds_for_its_question(tmp_path, method):
     asking = told(tmp_path, answer={"answer_pages": 9, "policy": "flag"})
-    sent = request_params("ask", {"answering": {"policy": "strict"}}, asking)
+    sent = request_params(method, {"answering": {"policy": "strict"}}, asking)
     assert sent == {"answering": {"answer_pages": 9, "policy": "strict"}}
     assert request_params("search", {}, asking) == {}
 
