@@ -115,6 +115,8 @@ def test_nobody_sees_the_conversations_of_another(settings):
             lambda: bob.conversation(conversation=named),
             lambda: bob.delete_conversation(conversation=named),
             lambda: bob.chat(question="More?", collection="default", conversation=named),
+            lambda: engine.conversations(Principal("bob")).exchanges(named),
+            lambda: engine.conversations(Principal("bob")).add(named, "More?", {}),
         ):
             with pytest.raises(NotFound) as theirs:
                 refused()
