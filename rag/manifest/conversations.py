@@ -119,9 +119,10 @@ class Conversations(Database):
             return [Exchange(*row) for row in rows]
 
     def delete(self, conversation_id: str) -> None:
+        """With its exchanges, which the schema deletes with it."""
+        held = schema.conversations
         with self._writing() as connection:
-            for table in (schema.exchanges, schema.conversations):
-                connection.execute(delete(table).where(table.c.conversation_id == conversation_id))
+            connection.execute(delete(held).where(held.c.conversation_id == conversation_id))
 
 
 def _listing() -> Select[tuple[str, str, str, str, int, float, float]]:

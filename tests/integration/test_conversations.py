@@ -1,10 +1,13 @@
 """Conversations through the service: read with what was said, kept with citations, one's own."""
 
+from contextlib import closing
+
 import pytest
 
 from rag.apps.connection import Connection
 from rag.apps.service import Service
 from rag.errors import NotFound
+from rag.manifest.conversations import Conversations
 from rag.settings import load_settings
 from rag.testing.pdfs import make_pdf
 from rag.types import Principal
@@ -102,6 +105,16 @@ def test_conversations_are_named_last_first_and_forgotten_with_their_exchanges(s
         with pytest.raises(NotFound):
             connection.chat("More?", conversation=older)
         assert connection.conversation(newer)["turns"] == 1
+
+
+def test_nothing_of_a_deleted_conversation_is_left(tmp_path):
+    with closing(Conversations.in_folder(tmp_path)) as held:
+        gone, kept = (held.begin("ann", "default", "Who keeps the lighthouse?") for _ in range(2))
+        for each in (gone, kept):
+            held.add(each, "Who keeps the lighthouse?", {"answer": "Ada Brown."})
+        held.delete(gone)
+        assert (held.exchanges(gone), len(held.exchanges(kept))) == ([], 1)
+        assert held.add(gone, "More?", {}) is None
 
 
 def test_nobody_sees_the_conversations_of_another(settings):
