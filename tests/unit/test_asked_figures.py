@@ -345,3 +345,57 @@ def test_a_company_is_known_by_its_pages_where_files_have_other_names():
     ]
     found = figure_proposal(Question("What are Acme Works' total current assets in FY2021?"), pages)
     assert {source.evidence for source in found.draft.claims[0].sources} == {2}
+
+
+ASSETS = {"Total assets": ("5,000", "4,800"), "Goodwill": ("9", "8")}
+SALES = {"Net sales": ("900", "800"), "Net income": ("90", "80")}
+TURNOVER = "What is revenue as a percentage of total assets in 2021?"
+
+
+@pytest.mark.parametrize(
+    ("source", "scale"), [("other.pdf", "($ in millions)"), ("acme.pdf", "($ in thousands)")]
+)
+def test_a_ratio_of_figures_of_other_documents_or_scales_is_less_sure(source, scale):
+    income = statement(1, "Consolidated Statements of Income", SALES)
+    alike = statement(2, "Consolidated Balance Sheets", ASSETS)
+    other = statement(2, "Consolidated Balance Sheets", ASSETS, source=source, scale=scale)
+    sure = proposed(TURNOVER, (income, alike)).confidence
+    assert proposed(TURNOVER, (income, other)).confidence < 0.7 * sure
+
+
+def test_a_company_s_figure_is_that_of_the_column_of_the_whole():
+    heads = ("2021 Parent", "2021 Total")
+    page = statement(1, "Consolidated Balance Sheets", ASSETS, heads=heads)
+    assert short("What are the total assets in 2021?", (page,)) == "$4,800 million"
+
+
+def test_basic_and_diluted_are_told_apart_where_only_one_is_stated():
+    rows = {"Net earnings": ("90", "80"), "Diluted earnings per share": ("3.10", "2.90")}
+    page = statement(1, "Consolidated Statements of Income", rows)
+    assert short("What are the diluted EPS in 2021?", (page,)) == "$3.10"
+    found = proposed("What are the basic EPS in 2021?", (page,))
+    assert found is None or found.confidence < 0.45
+
+
+def test_by_how_much_it_rose_is_not_what_it_came_to():
+    page = prose(
+        1,
+        "Capital expenditures increased by $14 million in 2021.",
+        "Capital expenditures were $120 million in 2021.",
+    )
+    assert short("What were the capital expenditures in 2021? In millions.", (page,)) == "120"
+
+
+def test_a_table_that_says_no_scale_has_that_of_the_others_of_its_document():
+    pages = (
+        statement(1, "Consolidated Statements of Income", SALES),
+        statement(
+            2,
+            "Consolidated Balance Sheets",
+            {"Total assets": ("$5,000", "$4,800")} | {"Goodwill": ("$9", "$8")},
+            scale="",
+        ),
+    )
+    assert short("What are the total assets in 2021? In USD millions.", pages) == "5000"
+    found = proposed("What are the total assets in 2021? In USD millions.", pages[1:])
+    assert found.confidence < 0.45  # alone it may be anything

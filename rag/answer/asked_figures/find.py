@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from rag.answer.asked_figures.cells import PageTable, TableFigure, figures_of
@@ -241,11 +241,12 @@ def _is_part(figure: TableFigure) -> bool:
     """Whether a column beside it of the same time is the total of both."""
     if _WHOLE & set(figure.head):
         return False
-    columns = figure.page_table.table.columns
-    return any(
-        column.period == figure.period and _WHOLE & set(name_words(column.head))
-        for column in columns
-        if figure.period is not None
+    told = figure.period
+    return told is not None and any(
+        column.period is not None
+        and replace(column.period, text=told.text) == told
+        and _WHOLE & set(name_words(column.head))
+        for column in figure.page_table.table.columns
     )
 
 
