@@ -48,7 +48,8 @@ class AskRequest:
         from_pages: answer from these pages and search for none.
         on_found: hears of the pages before anything is answered.
         on_event: hears the answer as it comes.
-        deadline: of the answer; None is the setting's. Whoever keeps it can cancel.
+        deadline: of the answer, the reading of the question and the search included; None is the
+            setting's. Whoever keeps it can cancel.
     """
 
     question: str
@@ -93,12 +94,14 @@ class Asker:
             ConfigError: evidence that the answer model cannot read.
             Cancelled: the deadline was.
         """
+        deadline = request.deadline or Deadline(self._settings.deadline_s)
         asked = SearchRequest(
             request.question,
             self._n_pages,
             mode=request.mode,
             scope=request.scope,
             history=request.history,
+            deadline=deadline,
         )
         if request.from_pages:
             found = self._retriever.given(reader, asked, request.from_pages)
@@ -107,7 +110,6 @@ class Asker:
         request.on_found(found)
         if not found.hits:
             return AskResult(self._nothing_found(found), found, found.stages)
-        deadline = request.deadline or Deadline(self._settings.deadline_s)
         start = time.perf_counter()
         gathered = gather(
             reader,

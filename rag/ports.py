@@ -397,6 +397,22 @@ class Reranker(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class HeedsDeadline(Protocol):
+    """A reranker that ends when whoever asked has no more time."""
+
+    def scores_within(
+        self, deadline: Deadline | None, question: str, pages: Sequence[RerankPage]
+    ) -> list[float]:
+        """As `Reranker.scores`.
+
+        Raises:
+            BackendError: as Reranker; the deadline is over.
+            Cancelled: the deadline was.
+        """
+        ...
+
+
 # --- answers ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Evidence:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from rag.deadline import Deadline
 from rag.errors import BackendError, InputError, NotFound
 from rag.filters import Filter
 from rag.patch_search import PatchSearch
@@ -51,6 +52,7 @@ class SearchRequest:
         expect: a page that `explain` follows through the stages.
         by_document: look for documents; the hits are the best page of each.
         history: questions and answers before, oldest first, which a follow-up is read with.
+        deadline: of the chat models that are asked meanwhile; None is no end.
     """
 
     question: str | Query
@@ -63,6 +65,7 @@ class SearchRequest:
     expect: PageRef | None = None
     by_document: bool = False
     history: tuple[Turn, ...] = ()
+    deadline: Deadline | None = None
 
     @property
     def query(self) -> Query:
@@ -151,6 +154,7 @@ class Retriever:
             InputError: a query without words, image or page, one that encoder or mode cannot
                 search with, top_k below 1.
             IndexMismatch: the collection was made again by another encoder meanwhile.
+            Cancelled: the deadline was.
         """
         if request.top_k < 1:
             raise InputError(
@@ -264,7 +268,9 @@ class Retriever:
         method = self._settings.wording.dialogue
         chat = self._models.chat() if method == "chat" else None
         with stages.stage("dialogue"):
-            text, notices = standalone(request.query.text, request.history, method, chat)
+            text, notices = standalone(
+                request.query.text, request.history, method, chat, request.deadline
+            )
         query, of_length = shortened(replace(request.query, text=text))
         stages.warnings += (*notices, *of_length)
         return replace(request, question=query)
@@ -274,7 +280,7 @@ class Retriever:
             return ROUTES[RouteName.TEXT_IMAGE]  # who says what to look for has chosen
         chosen = self._settings.route
         chat = self._models.chat() if chosen.method == "chat" else None
-        route, notices = choose_route(request.query.text, chosen, chat)
+        route, notices = choose_route(request.query.text, chosen, chat, request.deadline)
         stages.warnings += notices
         return route
 
@@ -322,7 +328,7 @@ class Retriever:
         if method == "none" or not request.query.is_words_alone:
             return ranked, ()
         chat = self._models.chat() if method == "chat" else None
-        texts, notices = parts(request.query.text, method, chat)
+        texts, notices = parts(request.query.text, method, chat, request.deadline)
         stages.warnings += notices
         if len(texts) < 2:
             return ranked, ()
@@ -360,6 +366,7 @@ class Retriever:
                 reranker,
                 chosen,
                 rrf_k=self._settings.rrf_k,
+                deadline=request.deadline,
             )
             counts.append(len(found.scores))
         stages.warnings += found.notices

@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError, DocumentError, ModelFailed, NotFound
-from rag.ports import Reranker, RerankPage, TellsNotices
+from rag.ports import HeedsDeadline, Reranker, RerankPage, TellsNotices
 from rag.repository import CollectionReader, PageSummary
 from rag.settings import RerankSettings
 from rag.types import Notice, RenderedPage
@@ -52,6 +53,7 @@ def rerank(
     settings: RerankSettings,
     *,
     rrf_k: int,
+    deadline: Deadline | None = None,
 ) -> Reranked:
     """The order with its best `settings.pages` pages put into the order of the reranker.
 
@@ -65,6 +67,7 @@ def rerank(
         reranker: asked once, for all pages together.
         settings: `pages` and `weight`.
         rrf_k: flattens the head of both rankings.
+        deadline: of a reranker that heeds one.
 
     Returns:
         The order as it came, with a notice `rerank_failed`, where the reranker cannot be reached or
@@ -81,7 +84,14 @@ def rerank(
     by_id = {page.record_id: page for page in read_pages(head, reranker.wants_image)}
     pages = [by_id[record_id] for record_id in head if record_id in by_id]
     try:
-        scores = _checked(reranker, reranker.scores(question, pages), len(pages))
+        found = (
+            reranker.scores_within(deadline, question, pages)
+            if isinstance(reranker, HeedsDeadline)
+            else reranker.scores(question, pages)
+        )
+        scores = _checked(reranker, found, len(pages))
+    except Cancelled:
+        raise
     except BackendError as error:
         return Reranked(list(order), notices=(*_notices_of(reranker), rerank_failed(error)))
     read = {page.record_id: score for page, score in zip(pages, scores, strict=True)}

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
+from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError
 from rag.ports import ChatMessage, ChatModel
 from rag.settings import LegWeights, RouteSettings
@@ -87,12 +88,16 @@ ROUTES: Mapping[RouteName, Route] = {
 
 
 def choose_route(
-    question: str, settings: RouteSettings, chat: ChatModel | None = None
+    question: str,
+    settings: RouteSettings,
+    chat: ChatModel | None = None,
+    deadline: Deadline | None = None,
 ) -> tuple[Route, tuple[Notice, ...]]:
     """The route of a question, and what its asker should know of how it was chosen.
 
     Raises:
         ConfigError: the chat method without a chat model.
+        Cancelled: the deadline of the chat model was.
     """
     usual = RouteName(settings.route)
     notices: tuple[Notice, ...] = ()
@@ -102,7 +107,8 @@ def choose_route(
         case "rules":
             name = by_wording(question) or usual
         case "chat":
-            found, why = _by_chat(question, require_chat(chat, "retrieval.route.method"))
+            model = require_chat(chat, "retrieval.route.method")
+            found, why = _by_chat(question, model, deadline)
             name = found or usual
             if found is None:
                 said = f"The question takes the route {usual.value}: {why}."
@@ -227,12 +233,16 @@ _MAX_TOKENS = 8  # the longest label has six at most
 _LEAST_PREFIX = 3  # "no" is a word of its own
 
 
-def _by_chat(question: str, chat: ChatModel) -> tuple[RouteName | None, str]:
+def _by_chat(
+    question: str, chat: ChatModel, deadline: Deadline | None
+) -> tuple[RouteName | None, str]:
     """The model's label, or why there is none."""
     asked = f"Question: {question}\nAnswer with the label only."
     messages = [ChatMessage("system", (_TASK,)), ChatMessage("user", (asked,))]
     try:
-        reply = chat.complete(messages, max_tokens=_MAX_TOKENS).text
+        reply = chat.complete(messages, max_tokens=_MAX_TOKENS, deadline=deadline).text
+    except Cancelled:
+        raise
     except BackendError as error:
         return None, error.message
     return label(reply), "what the chat model said is none of the routes"

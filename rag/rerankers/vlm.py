@@ -15,6 +15,7 @@ from typing import Literal
 from PIL import Image
 
 from rag.chat.replies import parsed
+from rag.deadline import Deadline
 from rag.errors import InputError, ModelFailed
 from rag.ports import ChatMessage, ChatModel, ChatReply, RerankPage
 from rag.types import Json, Notice
@@ -82,6 +83,7 @@ class _ChatReranker:
         max_tokens: int | None = None,
         json_schema: Json | None = None,
         first_token: bool = False,
+        deadline: Deadline | None,
     ) -> ChatReply:
         """Raises ModelFailed for whatever keeps the model from reading these pages."""
         try:
@@ -90,6 +92,7 @@ class _ChatReranker:
                 max_tokens=max_tokens,
                 json_schema=json_schema,
                 first_token=first_token,
+                deadline=deadline,
             )
         except InputError as error:  # the pages are not what the user handed in
             raise ModelFailed(
@@ -123,16 +126,24 @@ class ListwiseReranker(_ChatReranker):
 
     def scores(self, question: str, pages: Sequence[RerankPage]) -> list[float]:
         """Raises as the chat model does; ModelFailed `bad_order`, a reply that is no list."""
-        self._told.notices = []
-        return self._by_place(question, pages)
+        return self.scores_within(None, question, pages)
 
-    def _by_place(self, question: str, pages: Sequence[RerankPage]) -> list[float]:
+    def scores_within(
+        self, deadline: Deadline | None, question: str, pages: Sequence[RerankPage]
+    ) -> list[float]:
+        """As `scores`."""
+        self._told.notices = []
+        return self._by_place(question, pages, deadline)
+
+    def _by_place(
+        self, question: str, pages: Sequence[RerankPage], deadline: Deadline | None
+    ) -> list[float]:
         order = list(range(len(pages)))
         end = len(order)
         while end > 1:
             start = max(0, end - LISTWISE_PAGES)
             window = order[start:end]
-            best_first = self._sorted(question, [pages[place] for place in window])
+            best_first = self._sorted(question, [pages[place] for place in window], deadline)
             order[start:end] = [window[place] for place in best_first]
             end = start + _STEP if start else 0
         scores = [0.0] * len(pages)
@@ -140,7 +151,9 @@ class ListwiseReranker(_ChatReranker):
             scores[place] = 1 - rank / len(pages)
         return scores
 
-    def _sorted(self, question: str, pages: Sequence[RerankPage]) -> list[int]:
+    def _sorted(
+        self, question: str, pages: Sequence[RerankPage], deadline: Deadline | None
+    ) -> list[int]:
         """Places in `pages`, each once."""
         parts: list[str | Image.Image] = [f"What is asked for: {question}"]
         for number, page in enumerate(pages, start=1):
@@ -149,7 +162,7 @@ class ListwiseReranker(_ChatReranker):
         parts.append(
             f"Sort the {len(pages)} pages by how well each meets what is asked for: {question}"
         )
-        reply = self._asked(_SORT, parts, json_schema=_SHAPE)
+        reply = self._asked(_SORT, parts, json_schema=_SHAPE, deadline=deadline)
         said = parsed(reply.text)
         listed = said.get("order") if isinstance(said, dict) else said
         if not isinstance(listed, list):
@@ -192,16 +205,22 @@ class YesNoReranker(_ChatReranker):
             BackendError: as the chat model does.
             ModelFailed: `no_judgement`, it says neither to any page.
         """
+        return self.scores_within(None, question, pages)
+
+    def scores_within(
+        self, deadline: Deadline | None, question: str, pages: Sequence[RerankPage]
+    ) -> list[float]:
+        """As `scores`."""
         self._told.notices = []
         if not pages:
             return []
-        first = self._judged(question, pages[0]) if self._tells else {}
+        first = self._judged(question, pages[0], deadline) if self._tells else {}
         if not first:
             self._tells = False
-            return self._by_order(question, pages)
+            return self._by_order(question, pages, deadline)
         judged = [probability_of_true(first)]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rerank") as pool:
-            rest = pool.map(lambda page: self._judged(question, page), pages[1:])
+            rest = pool.map(lambda page: self._judged(question, page, deadline), pages[1:])
             judged += [probability_of_true(each) for each in rest]
         n_unjudged = judged.count(None)
         if n_unjudged == len(pages):
@@ -218,22 +237,27 @@ class YesNoReranker(_ChatReranker):
             )
         return [score or 0.0 for score in judged]
 
-    def _judged(self, question: str, page: RerankPage) -> Mapping[str, float]:
+    def _judged(
+        self, question: str, page: RerankPage, deadline: Deadline | None
+    ) -> Mapping[str, float]:
         parts = (
             f"What is asked for: {question}",
             *self._shown(page, side_px=SIDE_PX, words=MAX_WORDS),
             f"Does this page meet what is asked for: {question}\nAnswer True or False.",
         )
-        return self._asked(_JUDGE, parts, max_tokens=_TOKENS, first_token=True).first_token
+        said = self._asked(_JUDGE, parts, max_tokens=_TOKENS, first_token=True, deadline=deadline)
+        return said.first_token
 
-    def _by_order(self, question: str, pages: Sequence[RerankPage]) -> list[float]:
+    def _by_order(
+        self, question: str, pages: Sequence[RerankPage], deadline: Deadline | None
+    ) -> list[float]:
         self._tell(
             "no_token_probabilities",
             f"the server of {self.model_id} tells no probabilities of tokens: pages are put in "
             "order in one request instead",
         )
         listwise = ListwiseReranker(self._chat, self._page_as)
-        scores = listwise.scores(question, pages)
+        scores = listwise.scores_within(deadline, question, pages)
         for notice in listwise.take_notices():
             self._tell(notice.code, notice.message)
         return scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from rag.deadline import Cancelled
 from rag.errors import BackendError
 from rag.types import Notice
 
@@ -20,10 +21,15 @@ def read_by_chat(
         ask: None where what came is not held to.
         code: of the notice.
         no_use: why that is.
+
+    Raises:
+        Cancelled: nobody wants to know any more.
     """
     why = no_use
     try:
         found = ask()
+    except Cancelled:
+        raise
     except BackendError as error:
         found, why = None, error.message
     if found is not None:

@@ -13,6 +13,7 @@ from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
 from rag.chat.replies import parsed
+from rag.deadline import Deadline
 from rag.ports import ChatMessage, ChatModel
 from rag.scoring.lexical import content_terms, is_content_word
 from rag.types import Notice
@@ -27,7 +28,10 @@ _MAX_PART_CHARS = 500
 
 
 def parts(
-    question: str, method: DecomposeMethod, chat: ChatModel | None = None
+    question: str,
+    method: DecomposeMethod,
+    chat: ChatModel | None = None,
+    deadline: Deadline | None = None,
 ) -> tuple[tuple[str, ...], tuple[Notice, ...]]:
     """What to search for, one text a part, in the order asked; the question itself where it is one.
 
@@ -35,6 +39,7 @@ def parts(
         question: as it was asked.
         method: none leaves every question whole, and so is one beyond MAX_QUESTION_CHARS.
         chat: asked where the method says so.
+        deadline: of the chat model; after it the rules take the question apart.
 
     Returns:
         1 to MAX_PARTS texts that each stand alone; notices of parts found and of a chat model that
@@ -42,6 +47,7 @@ def parts(
 
     Raises:
         ConfigError: the chat method without a chat model.
+        Cancelled: the deadline was.
     """
     whole = (question,)
     if method == "none" or len(question) > MAX_QUESTION_CHARS:
@@ -51,7 +57,7 @@ def parts(
     if method == "chat":
         model = require_chat(chat, "retrieval.wording.decompose")
         found, notices = read_by_chat(
-            lambda: _by_chat(question, model),
+            lambda: _by_chat(question, model, deadline),
             code="decompose_by_rules",
             no_use="what the chat model said is no list of its parts",
         )
@@ -302,13 +308,14 @@ _SCHEMA = {
 }
 
 
-def _by_chat(question: str, chat: ChatModel) -> tuple[str, ...] | None:
+def _by_chat(question: str, chat: ChatModel, deadline: Deadline | None) -> tuple[str, ...] | None:
     """The parts as the model has them; None where they are not the question's."""
     messages = [ChatMessage("system", (_TASK,))]
     for asked, said in _EXAMPLES:
         messages += [ChatMessage("user", (asked,)), ChatMessage("assistant", (said,))]
     messages.append(ChatMessage("user", (question,)))
-    reply = parsed(chat.complete(messages, max_tokens=512, json_schema=_SCHEMA).text)
+    said = chat.complete(messages, max_tokens=512, json_schema=_SCHEMA, deadline=deadline)
+    reply = parsed(said.text)
     found = reply.get("parts") if isinstance(reply, dict) else reply
     if not isinstance(found, list) or not 1 <= len(found) <= MAX_PARTS:
         return None

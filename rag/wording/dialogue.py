@@ -12,6 +12,7 @@ from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
 from rag.chat.replies import parsed
+from rag.deadline import Deadline
 from rag.ports import ChatMessage, ChatModel
 from rag.scoring.lexical import content_terms, is_content_word, terms
 from rag.types import Notice
@@ -28,7 +29,11 @@ _SHOWN_CHARS = 300
 
 
 def standalone(
-    question: str, history: Sequence[Turn], method: DialogueMethod, chat: ChatModel | None = None
+    question: str,
+    history: Sequence[Turn],
+    method: DialogueMethod,
+    chat: ChatModel | None = None,
+    deadline: Deadline | None = None,
 ) -> tuple[str, tuple[Notice, ...]]:
     """The question in words that can be searched for without what was said before.
 
@@ -37,6 +42,7 @@ def standalone(
         history: questions as they were asked and their answers, oldest first.
         method: none leaves every question as it is.
         chat: asked where the method says so.
+        deadline: of the chat model; after it the rules read the question.
 
     Returns:
         The question, unchanged where it stands alone; notices of how it was read, and of a chat
@@ -44,6 +50,7 @@ def standalone(
 
     Raises:
         ConfigError: the chat method without a chat model.
+        Cancelled: the deadline was.
     """
     turns = [turn for turn in history if turn[0].strip()][-_TURNS:]
     if method == "none" or not turns or not question.strip():
@@ -53,7 +60,7 @@ def standalone(
     if method == "chat":
         model = require_chat(chat, "retrieval.wording.dialogue")
         found, notices = read_by_chat(
-            lambda: _by_chat(question, turns, model),
+            lambda: _by_chat(question, turns, model, deadline),
             code="dialogue_by_rules",
             no_use="what the chat model said is not the question in other words",
         )
@@ -268,14 +275,17 @@ _SCHEMA = {
 }
 
 
-def _by_chat(question: str, turns: Sequence[Turn], chat: ChatModel) -> str | None:
+def _by_chat(
+    question: str, turns: Sequence[Turn], chat: ChatModel, deadline: Deadline | None
+) -> str | None:
     """The question as the model has it; None where it says what nobody said."""
     messages = [ChatMessage("system", (_TASK,))]
     for shown, said in _EXAMPLES:
         messages += [ChatMessage("user", (shown,)), ChatMessage("assistant", (said,))]
     lines = [f"Question: {asked}\nAnswer: {answer[:_ANSWER_CHARS]}" for asked, answer in turns]
     messages.append(ChatMessage("user", ("\n".join([*lines, f"Last question: {question}"]),)))
-    reply = parsed(chat.complete(messages, max_tokens=256, json_schema=_SCHEMA).text)
+    said = chat.complete(messages, max_tokens=256, json_schema=_SCHEMA, deadline=deadline)
+    reply = parsed(said.text)
     found = reply.get("question") if isinstance(reply, dict) else None
     if not isinstance(found, str) or len(found) > _MAX_CHARS or not content_terms(found):
         return None

@@ -1,5 +1,7 @@
 """The stages of a search as they are joined: what one hands on is what the next one takes."""
 
+import threading
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +13,7 @@ from small_world import OWNER, World
 
 from rag.apps.asked import turns, understood
 from rag.ask import Asker, AskRequest
+from rag.deadline import Cancelled, Deadline
 from rag.errors import ConfigError, InputError, ModelFailed
 from rag.filters import Filter
 from rag.page_region import PageRegion
@@ -21,6 +24,7 @@ from rag.ranking.join import joined
 from rag.ranking.legs import Mode
 from rag.ranking.rank import Ranked
 from rag.repository import PageSummary
+from rag.rerankers.vlm import ListwiseReranker, YesNoReranker
 from rag.retrieve import Retriever, SearchModels, SearchRequest, SearchResult
 from rag.settings import AnswerSettings, RetrievalSettings
 from rag.testing.fake_chat import FakeChat
@@ -154,6 +158,61 @@ def test_what_is_no_history_is_refused(history):
 
 def test_a_turn_may_have_no_answer():
     assert turns([["why?"], ("how?", "so")]) == (("why?", ""), ("how?", "so"))
+
+
+# --- a time to be back by -----------------------------------------------------------------------
+BY_CHAT = [
+    ({"wording": {"dialogue": "chat"}}, None, "dialogue_by_rules"),
+    ({"wording": {"decompose": "chat"}}, None, "decompose_by_rules"),
+    ({"route": {"method": "chat"}}, None, "route_fallback"),
+    ({"rerank": READ_AGAIN}, YesNoReranker, "rerank_failed"),
+    ({"rerank": READ_AGAIN}, ListwiseReranker, "rerank_failed"),
+]
+
+
+def slow_search(world, retrieval, made, deadline) -> SearchResult:
+    """Asks a chat model that says a word a minute."""
+    chat = FakeChat(["True, of course"], piece_s=60)
+    return search(
+        world,
+        "And the dividend in 2022?",
+        history=(("What was the revenue in 2021?", ""),),
+        chat=chat,
+        reranker=made and made(chat, "words"),
+        retrieval=retrieval,
+        deadline=deadline,
+    )
+
+
+@pytest.mark.parametrize(("retrieval", "made", "code"), BY_CHAT)
+def test_a_chat_model_that_stalls_holds_no_search_up_beyond_its_deadline(
+    world, retrieval, made, code
+):
+    start = time.monotonic()
+    found = slow_search(world, retrieval, made, Deadline(0.2))
+    assert time.monotonic() - start < 10
+    assert code in codes(found)
+    assert found.hits
+
+
+@pytest.mark.parametrize(("retrieval", "made", "code"), BY_CHAT)
+def test_a_search_that_is_no_longer_wanted_ends(world, retrieval, made, code):
+    deadline = Deadline()
+    threading.Timer(0.2, deadline.cancel).start()
+    with pytest.raises(Cancelled):
+        slow_search(world, retrieval, made, deadline)
+
+
+def test_the_time_for_an_answer_is_running_while_its_question_is_read(world):
+    chat = FakeChat(['{"question": "no"}'], piece_s=60)
+    made = retriever(world, chat=chat, wording={"dialogue": "chat"})
+    asker = Asker(made, Repeats(), AnswerSettings(deadline_s=0.2))
+    start = time.monotonic()
+    result = asker.ask(
+        world.reader, AskRequest("And in 2022?", history=(("What was the dividend in 2021?", ""),))
+    )
+    assert time.monotonic() - start < 10
+    assert result.search.hits
 
 
 # --- several questions in one -------------------------------------------------------------------
