@@ -314,8 +314,8 @@ def _by_chat(question: str, chat: ChatModel, deadline: Deadline | None) -> tuple
     for asked, said in _EXAMPLES:
         messages += [ChatMessage("user", (asked,)), ChatMessage("assistant", (said,))]
     messages.append(ChatMessage("user", (question,)))
-    said = chat.complete(messages, max_tokens=512, json_schema=_SCHEMA, deadline=deadline)
-    reply = parsed(said.text)
+    came = chat.complete(messages, max_tokens=512, json_schema=_SCHEMA, deadline=deadline)
+    reply = parsed(came.text)
     found = reply.get("parts") if isinstance(reply, dict) else reply
     if not isinstance(found, list) or not 1 <= len(found) <= MAX_PARTS:
         return None

@@ -284,8 +284,8 @@ def _by_chat(
         messages += [ChatMessage("user", (shown,)), ChatMessage("assistant", (said,))]
     lines = [f"Question: {asked}\nAnswer: {answer[:_ANSWER_CHARS]}" for asked, answer in turns]
     messages.append(ChatMessage("user", ("\n".join([*lines, f"Last question: {question}"]),)))
-    said = chat.complete(messages, max_tokens=256, json_schema=_SCHEMA, deadline=deadline)
-    reply = parsed(said.text)
+    came = chat.complete(messages, max_tokens=256, json_schema=_SCHEMA, deadline=deadline)
+    reply = parsed(came.text)
     found = reply.get("question") if isinstance(reply, dict) else None
     if not isinstance(found, str) or len(found) > _MAX_CHARS or not content_terms(found):
         return None
