@@ -305,7 +305,7 @@ class ModelServer:
                 self._answered(method, path, content, call) as response,
             ):
                 if response.status_code != httpx.codes.OK:
-                    raise self._not_ok(response, call)
+                    raise self._not_ok(response, call, content)
                 return receive(Arriving(lambda limit: self._chunks(response, limit, call), call))
 
     @contextmanager
@@ -423,7 +423,7 @@ class ModelServer:
         return answer
 
     # --- what went wrong ------------------------------------------------------------------------
-    def _not_ok(self, response: httpx.Response, call: Call) -> Exception:
+    def _not_ok(self, response: httpx.Response, call: Call, content: bytes | None) -> Exception:
         """The error for an answer other than 200, or another try."""
         if response.is_redirect:
             return self.failures.redirect(
@@ -439,4 +439,5 @@ class ModelServer:
         except (ValueError, RecursionError):
             said = text
         wait_s = asked_wait_s(response.headers.get("Retry-After", ""))
-        return self.failures.failure(response.status_code, said, wait_s=wait_s)
+        sent = None if content is None else json.loads(content)
+        return self.failures.failure(response.status_code, said, wait_s=wait_s, sent=sent)

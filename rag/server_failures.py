@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -58,7 +58,8 @@ class Refused(ModelFailed):
     """The server will not have the request, however often it is asked.
 
     Attributes:
-        said: the server's own words, one short line; empty where it has none.
+        said: the server's own words, one short line that may repeat the request, and so is shown
+            to nobody; empty where it has none.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Failures:
     timeout_s: float
 
     def failure(
-        self, status: int, said: object, *, wait_s: float | None = None
+        self, status: int, said: object, *, wait_s: float | None = None, sent: object = None
     ) -> Broken | Refused:
         """What to raise of a failure that the server tells of: Refused, or Broken.
 
@@ -97,9 +98,12 @@ class Failures:
             status: as of HTTP.
             said: its own words, as text or in the JSON that servers wrap them in.
             wait_s: how long it asks to be left alone.
+            sent: the JSON that it was asked with; of that nothing is repeated in messages.
         """
-        kind, said = self.kind, self._in_a_line(said)
-        words = f": {said}" if said else ""
+        kind, words = self.kind, self._words(said)
+        said = one_line(words)
+        told = one_line(unechoed(words, _texts(sent)))
+        words = f": {told}" if told else ""
         if status in (429, 408) or status >= 500:
             return Broken(self.unreachable(f"it answers {status}{words}"), wait_s=wait_s)
         return Refused(
@@ -185,14 +189,14 @@ class Failures:
             "front of it.",
         )
 
-    def _in_a_line(self, said: object) -> str:
-        """The server's own words in one line; nothing where it says none."""
+    def _words(self, said: object) -> str:
+        """The server's own words without the key; nothing where it says none."""
         for key in ("error", "message", "detail"):
             if isinstance(said, dict) and key in said:
                 said = said[key]
         if said is None:
             return ""
-        return one_line(self._without_key(said if isinstance(said, str) else json.dumps(said)))
+        return self._without_key(said if isinstance(said, str) else json.dumps(said))
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.key, "***") if self.key else text
@@ -247,11 +251,11 @@ def asked_wait_s(retry_after: str) -> float | None:
         return float(asked)
     try:
         when = parsedate_to_datetime(asked)
-    except ValueError:
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def one_line(text: str) -> str:
@@ -259,3 +263,42 @@ def one_line(text: str) -> str:
     line = re.sub(r"[A-Za-z0-9+/=]{200,}", "...", " ".join(text.split()))  # an image it echoes
     line = "".join(each for each in line if each.isprintable())
     return line if len(line) <= 300 else line[:300] + "..."
+
+
+# --- echoes -------------------------------------------------------------------------------------
+THE_REQUEST = "(the request)"
+_ECHO_CHARS = 20  # letters and digits in a row; fewer may be the server's own
+_ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|.)")
+
+
+def unechoed(said: str, sent: Iterable[str]) -> str:
+    """What somebody else says of a request; THE_REQUEST where it repeats what was sent.
+
+    Rules, pages and questions would get into logs that way. Letters and digits alone are compared,
+    so that no quoting or escaping makes a difference.
+    """
+    heard = _squeezed(_ESCAPE.sub(lambda found: chr(int(found[1] or "20", 16)), said))
+    runs = {heard[start : start + _ECHO_CHARS] for start in range(1 + len(heard) - _ECHO_CHARS)}
+    for text in sent if runs else ():
+        own = _squeezed(text)
+        if any(own[at : at + _ECHO_CHARS] in runs for at in range(1 + len(own) - _ECHO_CHARS)):
+            return THE_REQUEST
+    return said
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold())
+
+
+def _texts(sent: object) -> Iterator[str]:
+    """What a request says, without names of models and parameters, and without pictures."""
+    if isinstance(sent, str):
+        if not sent.startswith("data:"):
+            yield sent
+    elif isinstance(sent, Mapping):
+        for name, value in sent.items():
+            if name not in ("model", "response_format"):
+                yield from _texts(value)
+    elif isinstance(sent, list | tuple):
+        for value in sent:
+            yield from _texts(value)

@@ -207,7 +207,11 @@ class OpenAiChat:
     ) -> ChatReply:
         def reader() -> CompletionReader:
             return CompletionReader(
-                self._server, model=self._model, max_tokens=limit, on_piece=on_piece
+                self._server,
+                model=self._model,
+                max_tokens=limit,
+                on_piece=on_piece,
+                sent=sent,
             )
 
         path = "/chat/completions"

@@ -39,6 +39,7 @@ class CompletionReader:
         model: for messages.
         max_tokens: that the reply was allowed.
         on_piece: hears the text as it comes.
+        sent: what the server was asked with, which no message repeats.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class CompletionReader:
         model: str,
         max_tokens: int,
         on_piece: Callable[[str], None] | None = None,
+        sent: Json | None = None,
     ) -> None:
         self._server = server
         self._model = model
         self._max_tokens = max_tokens
+        self._sent = sent
         self._heard = Heard(on_piece)
         self._has_content = False
         self._asks_for_tools = False
@@ -154,7 +157,8 @@ class CompletionReader:
         if not isinstance(event, dict):
             raise self._bad("with a piece that is no JSON object")
         if event.get("error") or event.get("object") == "error":
-            raise self._final(self._server.failures.failure(_status(event), event))
+            failure = self._server.failures.failure(_status(event), event, sent=self._sent)
+            raise self._final(failure)
         self._usage = _usage(event.get("usage")) or self._usage
         choice = _choice(event)
         if choice is not None:
