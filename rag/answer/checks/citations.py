@@ -6,17 +6,19 @@ Nothing is shown as a citation that was not found here, and what is shown are th
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
-from rag.answer.checks.quote_match import ENDS, OPENINGS, QuotedPage, Span
+from rag.answer.checks.quote_match import ENDS, HYPHENS, OPENINGS, QuotedPage, Span
 from rag.page_text import PageText
 from rag.ports import Evidence
 from rag.types import Citation
 
-_HYPHENS = ("-", "\u00ad", "\u2010")
 _LEFT_OUT = re.compile(
     r"\s*(?:\[\s*(?:\.{3}|\u2026)\s*\]|\(\s*(?:\.{3}|\u2026)\s*\)|\u2026|\.{3,})\s*"
 )
 _REACH_WORDS = 60  # between the parts of a quote; a sentence is rarely longer
+_MOST_PARTS = 8
+_MOST_TRIED = 20_000  # words compared for one quote where words are divided over lines
 
 
 def locate_quote(text: PageText, quote: str, *, near: int = 0) -> Span | None:
@@ -31,19 +33,23 @@ def locate_quote(text: PageText, quote: str, *, near: int = 0) -> Span | None:
     return (parts[0][0], parts[-1][1]) if parts else None
 
 
-def locate_parts(text: PageText, quote: str, *, near: int = 0) -> list[Span]:
+def locate_parts(
+    text: PageText, quote: str, *, near: int = 0, page: QuotedPage | None = None
+) -> list[Span]:
     """The words of a page that a quote repeats.
 
     White space counts as one space, a word divided at a line's end may be quoted whole, case is
     kept, and punctuation around the quote may be missing or added. A page that nowhere says it so
     may say it in other signs: ligatures, kinds of quotation marks and dashes, white space beside
     marks and digits, the case of the first letter; and in words that OCR read, one letter in eight
-    (`rag/answer/checks/quote_match.py`). "..." stands for words left out, not too many.
+    (`rag/answer/checks/quote_match.py`). "..." stands for words left out, not too many, in not more
+    than eight parts.
 
     Args:
         text: the page.
         quote: what is said to stand there.
         near: of several places, the one that starts nearest to this word, the earlier on a tie.
+        page: the same page, where more than one quote is looked for on it.
 
     Returns:
         (start, end) word indices of each part; none where the page does not say it.
@@ -51,23 +57,28 @@ def locate_parts(text: PageText, quote: str, *, near: int = 0) -> list[Span]:
     wanted = quote.split()
     if not wanted:
         return []
-    found = _word_for_word(text, wanted)
-    if found:
-        return [_nearest(found, near)]
-    page = QuotedPage(text)
-    whole = page.places(wanted)
+    page = page or QuotedPage(text)
+    whole = _word_for_word(page, wanted) or page.places(wanted)
     if whole:
         return [_nearest(whole, near)]
     parts = [part.split() for part in _LEFT_OUT.split(quote) if part.strip()]
-    if len(parts) < 2:
+    if not 2 <= len(parts) <= _MOST_PARTS:
         return []
-    return _in_order([_word_for_word(text, part) or page.places(part) for part in parts], near)
+    places: list[list[Span]] = []
+    for part in parts:
+        found = _word_for_word(page, part) or page.places(part)
+        if not found:
+            return []
+        places.append(found)
+    return _in_order(places, near)
 
 
-def cite(evidence: Evidence, quote: str, *, marker: int, near: int = 0) -> Citation | None:
+def cite(
+    evidence: Evidence, quote: str, *, marker: int, near: int = 0, page: QuotedPage | None = None
+) -> Citation | None:
     """The quote as a checked citation of its page; None where the page does not say it."""
     text = evidence.text
-    parts = locate_parts(text, quote, near=near)
+    parts = locate_parts(text, quote, near=near, page=page)
     if not parts:
         return None
     return Citation(
@@ -86,35 +97,46 @@ def _nearest(found: list[Span], near: int) -> Span:
 
 def _in_order(places: list[list[Span]], near: int) -> list[Span]:
     """A place for each part, each within reach after the one before."""
+    later = [sorted(part) for part in places[1:]]
     for first in sorted(places[0], key=lambda span: (abs(span[0] - near), span[0])):
         chain = [first]
-        for part in places[1:]:
+        for part in later:
             end = chain[-1][1]
-            following = [span for span in part if end <= span[0] <= end + _REACH_WORDS]
-            if not following:
+            at = bisect_left(part, (end, 0))
+            if at == len(part) or part[at][0] > end + _REACH_WORDS:
                 break
-            chain.append(min(following))
+            chain.append(part[at])
         else:
             return chain
     return []
 
 
-def _word_for_word(text: PageText, wanted: list[str]) -> list[Span]:
-    return _places(text, wanted, is_exact=True) or _places(text, wanted, is_exact=False)
-
-
-def _places(text: PageText, wanted: list[str], *, is_exact: bool) -> list[Span]:
+def _word_for_word(page: QuotedPage, wanted: list[str]) -> list[Span]:
     first = wanted[0].lstrip(OPENINGS).rstrip(ENDS) or wanted[0]
-    return [
-        (start, end)
-        for start, word in enumerate(text.words)
-        if (first in word or word.endswith(_HYPHENS))
-        and (end := _match(text, start, wanted, is_exact=is_exact)) is not None
-    ]
+    starts = page.starts(first, wanted)
+    return _places(page.text, wanted, starts, is_exact=True) or _places(
+        page.text, wanted, starts, is_exact=False
+    )
 
 
-def _match(text: PageText, start: int, wanted: list[str], *, is_exact: bool) -> int | None:
-    """The end of the words that repeat `wanted` from `start` on, or None."""
+def _places(text: PageText, wanted: list[str], starts: list[int], *, is_exact: bool) -> list[Span]:
+    found: list[Span] = []
+    n_tried = 0
+    for start in starts:
+        end, at = _match(text, start, wanted, is_exact=is_exact)
+        if end is not None:
+            found.append((start, end))
+            continue
+        n_tried += at - start + 1
+        if n_tried > _MOST_TRIED:
+            break
+    return found
+
+
+def _match(
+    text: PageText, start: int, wanted: list[str], *, is_exact: bool
+) -> tuple[int | None, int]:
+    """The end of the words that repeat `wanted` from `start` on, or None; and how far was read."""
     at = start
     for number, word in enumerate(wanted):
         end = _match_word(
@@ -125,9 +147,9 @@ def _match(text: PageText, start: int, wanted: list[str], *, is_exact: bool) -> 
             is_last=not is_exact and number == len(wanted) - 1,
         )
         if end is None:
-            return None
+            return None, at
         at = end
-    return at
+    return at, at
 
 
 def _match_word(
@@ -146,7 +168,7 @@ def _match_word(
         if any((bare(read + word) or read + word) == target for read in spellings):
             return at + 1
         is_divided = (
-            word.endswith(_HYPHENS)
+            word.endswith(HYPHENS)
             and len(word) > 1
             and at + 1 < len(text)
             and bool(text.lines[at] != text.lines[at + 1])

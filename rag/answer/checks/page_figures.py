@@ -7,7 +7,8 @@ number; a loss stands in brackets and is told in words. Both are the same figure
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import cached_property
@@ -141,6 +142,31 @@ class PageFigures:
                 at = last
         return found
 
+    @cached_property
+    def _by_value(self) -> list[tuple[float, int, Figure]]:
+        """Numbers by what is written, without sign and scale."""
+        numbers = [each for each in [*self.figures, *self._joined] if each.value is not None]
+        return sorted((abs(each.value or 0.0), at, each) for at, each in enumerate(numbers))
+
+    @cached_property
+    def _written_scales(self) -> frozenset[float]:
+        return frozenset(each.scale for each in self.figures)
+
+    def _near(self, wanted: Figure, scales: Iterable[float]) -> list[Figure]:
+        """Numbers that may come to what is wanted, by one of the scales; few, and none left out."""
+        written = abs(wanted.value or 0.0)
+        half = 0.5 * 10.0**-wanted.decimals
+        found: dict[int, Figure] = {}
+        for scale in {1.0, *scales, *self._written_scales}:
+            factor = wanted.scale / scale
+            slack = 4 * _SAME * max(written, 1e-12)
+            low = (written - half - slack) * factor * (1 - 4 * _SAME)
+            high = (written + half + slack) * factor * (1 + 4 * _SAME)
+            first = bisect_left(self._by_value, low, key=lambda entry: entry[0])
+            last = bisect_right(self._by_value, high, key=lambda entry: entry[0])
+            found.update((at, figure) for _, at, figure in self._by_value[first:last])
+        return [found[at] for at in sorted(found)]
+
     # --- looking for one --------------------------------------------------------------------------
     def has(self, wanted: Figure, statement: str, *, scales: frozenset[float]) -> bool:
         """Whether the page shows it.
@@ -156,14 +182,11 @@ class PageFigures:
             return True
         if self._names_this_page(wanted, statement):
             return True
-        if any(
-            self._is_same(wanted, each, statement, scales | self.scales) for each in self.figures
-        ):
-            return True
         if wanted.unit not in _PERCENT and self._is_spelled(wanted):
             return True
+        scales = scales | self.scales
         return any(
-            self._is_same(wanted, each, statement, scales | self.scales) for each in self._joined
+            self._is_same(wanted, each, statement, scales) for each in self._near(wanted, scales)
         )
 
     def has_operand(self, wanted: Figure) -> bool:
@@ -178,7 +201,7 @@ class PageFigures:
                 and _close(abs(each.value), abs(wanted.value))
                 and (not wanted.unit or self._is_same_unit(wanted, each))
                 and wanted.scale in (1.0, each.scale, *self.scales)
-                for each in self.figures
+                for each in self._near(replace(wanted, scale=1.0), ())
             )
         )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from rag.answer.figures.words import SCALES
@@ -24,8 +24,12 @@ ENDS = ".,;:!?\"'\u201c\u201d\u2018\u2019"
 OPENINGS = "\"'\u201c\u2018"
 """The same before it; no full stop, as ".5" is another number than "5"."""
 
+HYPHENS = ("-", "\u00ad", "\u2010")
+"""What a word divided over two lines may end with."""
+
 _LETTERS_PER_EDIT = 8
 _LEAST_EDITED = 4  # letters; "Mar" for "May" is another word
+_MARKS_AROUND = 4  # of a word of the page, at an end of the quote
 _FEW_WORDS = 4  # so few are looked for at every place of the page
 
 _UNSPACED = (
@@ -108,14 +112,84 @@ def _units(word: str) -> tuple[str, ...]:
     return tuple(_UNIT.findall(_HYPHEN_WITHIN.sub("", word)))
 
 
+class _Sequence:
+    """Words or units of a page as one string, a character for each that differs."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._code: dict[str, str] = {}
+        for item in items:
+            self._code.setdefault(item, chr(len(self._code)))
+        self._coded = "".join(self._code[item] for item in items)
+
+    def places(self, wanted: Sequence[str]) -> list[int]:
+        """Where these stand in a row, ascending."""
+        codes = [self._code.get(item) for item in wanted]
+        known = [code for code in codes if code is not None]
+        if len(known) < len(codes):
+            return []
+        needle, found = "".join(known), list[int]()
+        at = self._coded.find(needle)
+        while at >= 0:
+            found.append(at)
+            at = self._coded.find(needle, at + 1)
+        return found
+
+
 class QuotedPage:
-    """A page's words as units, made once for all parts of a quote."""
+    """A page in which quotes are looked for; what is made of its words is made once."""
 
     def __init__(self, text: PageText) -> None:
-        self._tokens = _tokens(text.words)
+        self.text = text
         self._is_ocr = text.is_ocr
-        self._units = [unit for token in self._tokens for unit in token.units]
-        self._token_of = [n for n, token in enumerate(self._tokens) for _ in token.units]
+
+    @cached_property
+    def _words(self) -> _Sequence:
+        return _Sequence(self.text.words)
+
+    @cached_property
+    def _divided(self) -> list[int]:
+        """Words that may go on in the next line."""
+        return [at for at, word in enumerate(self.text.words) if word.endswith(HYPHENS)]
+
+    @cached_property
+    def _tokens(self) -> list[_Token]:
+        return _tokens(self.text.words)
+
+    @cached_property
+    def _units(self) -> list[str]:
+        return [unit for token in self._tokens for unit in token.units]
+
+    @cached_property
+    def _token_of(self) -> list[int]:
+        return [n for n, token in enumerate(self._tokens) for _ in token.units]
+
+    @cached_property
+    def _coded_units(self) -> _Sequence:
+        return _Sequence(self._units)
+
+    @cached_property
+    def _of_length(self) -> dict[int, list[int]]:
+        """Numbers of tokens by their length."""
+        found: dict[int, list[int]] = {}
+        for number, token in enumerate(self._tokens):
+            found.setdefault(len(token.core), []).append(number)
+        return found
+
+    def starts(self, first: str, wanted: Sequence[str]) -> list[int]:
+        """Words from which the page may say `wanted` word for word; its first reads `first`."""
+        words, n = self.text.words, len(wanted)
+        if n < 3:
+            begun = [at for at, word in enumerate(words) if first in word]
+        else:
+            inner = self._words.places(wanted[1:-1])
+            begun = [at - 1 for at in inner if at and first in words[at - 1]]
+        divided = {
+            at
+            for end in self._divided
+            for at in range(max(0, end - n + 1), end + 1)
+            if at == end or first in words[at] or words[at].endswith(HYPHENS)
+        }
+        return sorted(divided.union(begun))
 
     def places(self, words: Sequence[str]) -> list[Span]:
         """Where the page says these words, in its order; places of OCR only where no other is."""
@@ -128,21 +202,14 @@ class QuotedPage:
     # --- the same letters -------------------------------------------------------------------------
     def _in_signs(self, wanted: list[str]) -> list[Span]:
         n, first = len(wanted), _first_lowered(wanted[0])
-        rest = wanted[1:]
-        if not rest:
+        if n == 1:
             starts = [at for at, unit in enumerate(self._units) if _first_lowered(unit) == first]
         else:
-            rarest = min(range(len(rest)), key=lambda at: (-len(rest[at]), at))
-            starts = [
-                at - rarest - 1
-                for at, unit in enumerate(self._units)
-                if unit == rest[rarest] and at > rarest
-            ]
+            starts = [at - 1 for at in self._coded_units.places(wanted[1:]) if at]
         return [
             (self._tokens[self._token_of[at]].start, self._tokens[self._token_of[at + n - 1]].end)
             for at in starts
-            if self._units[at + 1 : at + n] == rest
-            and _first_lowered(self._units[at]) == first
+            if _first_lowered(self._units[at]) == first
             and self._begins_word(at)
             and self._ends_word(at + n - 1)
         ]
@@ -180,7 +247,17 @@ class QuotedPage:
     def _starts(self, cores: list[str]) -> Iterable[int]:
         """Tokens at which so much stands unchanged that the rest may be misread."""
         if len(cores) <= _FEW_WORDS:
-            return range(len(self._tokens))
+            # The longest word tells most; marks around it are no letters of it.
+            at = max(range(len(cores)), key=lambda number: len(cores[number]))
+            length = len(cores[at])
+            most = length // _LETTERS_PER_EDIT + 1
+            ends = _MARKS_AROUND if at in (0, len(cores) - 1) else 0
+            return sorted(
+                number - at
+                for near in range(length - most, length + most + ends + 1)
+                for number in self._of_length.get(near, ())
+                if number >= at
+            )
         places: dict[str, list[int]] = {}
         for at, core in enumerate(cores):
             places.setdefault(core, []).append(at)
