@@ -14,6 +14,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
@@ -24,7 +25,7 @@ from rag.chat.reading import MAX_REPLY_BYTES
 from rag.deadline import Deadline
 from rag.errors import ConfigError, InputError, ModelFailed, RagError
 from rag.ports import ChatMessage, ChatReply
-from rag.server_failures import asked_wait_s, one_line
+from rag.server_failures import asked_wait_s, one_line, unechoed
 from rag.settings import ChatSettings
 from rag.types import Json, TokenUsage
 
@@ -97,7 +98,7 @@ class LangChainChat:
         except Exception as error:  # each provider's package refuses settings in its own way
             raise ConfigError(
                 f"the chat provider {settings.provider} cannot be used: "
-                f"{_without(one_line(str(error)), key)}",
+                f"{_without(one_line(_words_of(error)), key)}",
                 next_step="Check chat.provider, chat.model, chat.url and the provider's key.",
             ) from error
         return cls.of(model, settings, model_id=settings.model)
@@ -136,7 +137,7 @@ class LangChainChat:
     @property
     def reads_images(self) -> bool:
         """As the model's profile says; one without a profile may."""
-        profile = getattr(self._model, "profile", None)
+        profile = _told(self._model, "profile")
         return bool(profile.get("image_inputs", True)) if isinstance(profile, Mapping) else True
 
     def close(self) -> None:
@@ -159,13 +160,15 @@ class LangChainChat:
             Cancelled: the deadline was cancelled.
         """
         limit = self._max_tokens if max_tokens is None else max_tokens
-        runnable = _shaped(_limited(self._model, limit), json_schema)
-        spoken = _spoken(messages)
+        try:
+            runnable = _shaped(_limited(self._model, limit), json_schema)
+        except Exception as error:  # noqa: BLE001  providers refuse a limit in their own ways
+            raise self._failure(error, messages).error from self._cause(error)
         end = deadline or Deadline()
         for attempt in range(1, self._tries + 1):
             reply = _Reply(on_piece)
             try:
-                for chunk in self._chunks(runnable, spoken, end):
+                for chunk in self._chunks(runnable, messages, end):
                     reply.add(chunk)
                 return reply.ended()
             except _Failed as failed:
@@ -177,22 +180,26 @@ class LangChainChat:
                 end.wait(min(wait_s, _LONGEST_WAIT_S))
         raise AssertionError("the loop returns or raises")
 
-    def _chunks(self, runnable: Any, spoken: list[Any], end: Deadline) -> Iterator[Any]:
+    def _chunks(
+        self, runnable: Any, messages: Sequence[ChatMessage], end: Deadline
+    ) -> Iterator[_Chunk]:
         """What the model streams, heard by a thread that is left behind when time is over.
 
-        A library of some provider can be neither woken nor stopped.
+        A library of some provider can be neither woken nor stopped. Whatever of it runs, runs in
+        that thread, and whatever it raises there fails the reply, and never whoever asked.
         """
+        spoken = _spoken(messages)
         came: queue.Queue[tuple[str, Any]] = queue.Queue()
         is_over = threading.Event()
 
         def listen() -> None:
             try:
                 for chunk in runnable.stream(spoken):
-                    came.put(("chunk", chunk))
+                    came.put(("chunk", _chunk(chunk)))
                     if is_over.is_set():
                         return
                 came.put(("end", None))
-            except Exception as error:  # noqa: BLE001  raised by whoever waits, as an error of ours
+            except BaseException as error:  # noqa: BLE001  raised by whoever waits, as one of ours
                 came.put(("failed", error))
 
         self._require_time(end)
@@ -205,7 +212,7 @@ class LangChainChat:
                     if kind == "chunk":
                         yield value
                     elif kind == "failed":
-                        raise self._failure(value) from self._cause(value)
+                        raise self._failure(value, messages) from self._cause(value)
                     elif kind == "end":
                         return
         finally:
@@ -239,17 +246,22 @@ class LangChainChat:
                 )
             )
 
-    def _cause(self, error: Exception) -> Exception | None:
+    def _cause(self, error: BaseException) -> BaseException | None:
         """The error as the cause of ours; None where its own words hold a key, for logs."""
         told = "".join(traceback.format_exception(error))
         return None if any(key and key in told for key in _keys_of(self._model)) else error
 
-    def _failure(self, error: Exception) -> _Failed:
-        """What a provider's library raised, as an error of ours; the key is in no message."""
+    def _failure(self, error: BaseException, messages: Sequence[ChatMessage]) -> _Failed:
+        """What a provider's library raised, as an error of ours.
+
+        Neither the key is in its message nor anything that was asked.
+        """
         if isinstance(error, RagError):
             return _Failed(error)
         status = _status_of(error)
-        said = _without(one_line(str(error)), *_keys_of(self._model))
+        asked = (part for each in messages for part in each.parts if isinstance(part, str))
+        words = unechoed(_words_of(error), asked)
+        said = one_line(_without(words, *_keys_of(self._model)))
         refused = status is not None and 400 <= status < 500 and status not in (408, 429)
         if "timeout" in type(error).__name__.lower():
             code, next_step = "chat_timeout", "Raise chat.timeout_s."
@@ -259,11 +271,12 @@ class LangChainChat:
             code, next_step = "chat_unreachable", "Check that its server runs, then ask again."
         return _Failed(
             ModelFailed(
-                f"the chat model {self._model_id} failed: {type(error).__name__}: {said}",
+                f"the chat model {self._model_id} failed: {type(error).__name__}"
+                + (f": {said}" if said else ""),
                 code=code,
                 next_step=next_step,
             ),
-            is_worth_another_try=not refused,
+            is_worth_another_try=not refused and isinstance(error, Exception),
             wait_s=_retry_after(error),
         )
 
@@ -278,6 +291,66 @@ class _Failed(Exception):
         self.wait_s = wait_s
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """What a provider's chunk says.
+
+    Attributes:
+        counts: tokens by field of TokenUsage; None where the chunk counts none.
+        miscounts: it counts in something that is no number of tokens.
+    """
+
+    text: str
+    is_cut: bool
+    asks_for_tools: bool
+    counts: Mapping[str, int] | None
+    miscounts: bool
+
+
+def _chunk(chunk: Any) -> _Chunk:
+    """Raises ModelFailed `chat_bad_reply` for what is no chunk of a chat model."""
+    try:
+        text, metadata = chunk.text, chunk.response_metadata
+        told = metadata if isinstance(metadata, Mapping) else {}
+        reasons = (told.get(name) for name in ("finish_reason", "stop_reason", "done_reason"))
+        reason = next((each for each in reasons if isinstance(each, str) and each), None)
+        usage = chunk.usage_metadata
+        counts = _counts(usage) if usage else None
+        if isinstance(text, str):
+            return _Chunk(
+                str(text),
+                is_cut=reason in _CUT,
+                asks_for_tools=bool(getattr(chunk, "tool_calls", None)),
+                counts=counts,
+                miscounts=bool(usage) and counts is None,
+            )
+    except Exception as error:  # noqa: BLE001  whatever a library has made of it
+        what = type(error).__name__
+    else:
+        what = type(text).__name__
+    raise ModelFailed(
+        f"the chat model answers with something that is no piece of a reply ({what})",
+        code="chat_bad_reply",
+        next_step="Update the package of the provider, or set another chat.model.",
+    )
+
+
+def _counts(told: Any) -> dict[str, int] | None:
+    """Tokens by field of TokenUsage; None where one is no number of tokens."""
+    if not isinstance(told, Mapping):
+        return None
+    details = told.get("input_token_details")
+    found = {
+        "prompt": told.get("input_tokens"),
+        "completion": told.get("output_tokens"),
+        "cached": details.get("cache_read") if isinstance(details, Mapping) else None,
+    }
+    counted = {name: 0 if value is None else value for name, value in found.items()}
+    if all(type(value) is int and value >= 0 for value in counted.values()):
+        return counted
+    return None
+
+
 class _Reply:
     """A reply put together from its chunks."""
 
@@ -285,21 +358,22 @@ class _Reply:
         self._heard = Heard(on_piece)
         self._is_cut = False
         self._usage: dict[str, int] = {}
+        self._miscounts = False
         self._asks_for_tools = False
 
     @property
     def has_begun(self) -> bool:
         return self._heard.has_begun
 
-    def add(self, chunk: Any) -> None:
+    def add(self, chunk: _Chunk) -> None:
         """Raises ModelFailed `chat_bad_reply` where there is no end to it."""
-        self._heard.hear(str(chunk.text))
-        metadata = chunk.response_metadata
-        reason = metadata.get("finish_reason") or metadata.get("stop_reason")
-        self._is_cut |= (reason or metadata.get("done_reason")) in _CUT
-        self._asks_for_tools |= bool(getattr(chunk, "tool_calls", None))
-        if chunk.usage_metadata:
-            self._count(chunk.usage_metadata)
+        self._heard.hear(chunk.text)
+        self._is_cut |= chunk.is_cut
+        self._asks_for_tools |= chunk.asks_for_tools
+        self._miscounts |= chunk.miscounts
+        # Providers tell counts with the last chunk, or in parts that add up.
+        for name, value in (chunk.counts or {}).items():
+            self._usage[name] = self._usage.get(name, 0) + value
         if self._heard.n_bytes > MAX_REPLY_BYTES:
             raise ModelFailed(
                 f"the chat model answers with more than {MAX_REPLY_BYTES / 1e6:g} MB",
@@ -318,18 +392,8 @@ class _Reply:
                 code="chat_bad_reply",
                 next_step="Ask in other words, or set another chat.model.",
             )
-        usage = TokenUsage(**self._usage) if self._usage else None
+        usage = TokenUsage(**self._usage) if self._usage and not self._miscounts else None
         return ChatReply(self._heard.text, is_cut=self._is_cut, usage=usage)
-
-    def _count(self, told: Mapping[str, Any]) -> None:
-        """Providers tell counts with the last chunk, or in parts that add up."""
-        details = told.get("input_token_details") or {}
-        for name, value in (
-            ("prompt", told.get("input_tokens")),
-            ("completion", told.get("output_tokens")),
-            ("cached", details.get("cache_read")),
-        ):
-            self._usage[name] = self._usage.get(name, 0) + int(value or 0)
 
 
 def _spoken(messages: Sequence[ChatMessage]) -> list[Any]:
@@ -378,24 +442,40 @@ def _shaped(model: Any, schema: Json | None) -> Any:
     return model if not options or options.get("tools") else bound
 
 
+def _told(source: object, name: str) -> Any:
+    """What somebody else's object has under a name; None where it has nothing or fails to say."""
+    try:
+        return getattr(source, name, None)
+    except Exception:  # noqa: BLE001  a property may raise what it likes
+        return None
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  so may its text
+        return ""
+
+
 def _name_of(model: Any) -> str:
     for name in ("model_name", "model", "model_id"):
-        if isinstance(found := getattr(model, name, None), str) and found:
+        if isinstance(found := _told(model, name), str) and found:
             return found
     return type(model).__name__
 
 
-def _status_of(error: Exception) -> int | None:
-    for source in (error, getattr(error, "response", None)):
+def _status_of(error: BaseException) -> int | None:
+    for source in (error, _told(error, "response")):
         for name in ("status_code", "status", "code", "http_status"):
-            if isinstance(found := getattr(source, name, None), int):
+            if type(found := _told(source, name)) is int:
                 return found
     return None
 
 
-def _retry_after(error: Exception) -> float | None:
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    return asked_wait_s(str(headers.get("retry-after", "")))
+def _retry_after(error: BaseException) -> float | None:
+    headers = _told(_told(error, "response"), "headers")
+    asked = headers.get("retry-after") if isinstance(headers, Mapping) else None
+    return asked_wait_s(asked) if isinstance(asked, str) else None
 
 
 def _keys_of(model: Any) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 
 from rag.deadline import Cancelled, Deadline
 from rag.errors import ConfigError, ModelFailed
-from rag.langchain_adapter import LangChainChat
+from rag.langchain_adapter import LangChainChat, _chunk, _Reply
 from rag.ports import ChatMessage
 from rag.settings import ChatSettings
 from rag.types import TokenUsage
@@ -47,7 +47,7 @@ class Scripted(BaseChatModel):
     def _stream(self, messages, stop=None, run_manager=None, **kwargs) -> Iterator:
         self.asked.append((messages, self.max_tokens))
         for said in self.scripts.pop(0):
-            if isinstance(said, Exception):
+            if isinstance(said, BaseException):
                 raise said
             if isinstance(said, float):
                 time.sleep(said)
@@ -199,6 +199,101 @@ def test_a_reply_without_end_is_ended(monkeypatch):
     with pytest.raises(ModelFailed, match="more than") as failed:
         scripted(["x" * 100] * 20)[1].complete(QUESTION)
     assert failed.value.code == "chat_bad_reply"
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+class Evasive(Exception):
+    @property
+    def status_code(self):
+        raise ValueError("no status")
+
+    @property
+    def response(self):
+        raise ValueError("no response")
+
+
+def with_headers(headers):
+    error = Unavailable("busy")
+    error.response = type("Response", (), {"headers": headers})()
+    return error
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        Wordless(),
+        Evasive("busy"),
+        with_headers(["retry-after"]),
+        with_headers({"retry-after": ["now"]}),
+        with_headers({"retry-after": "Mon, 01 Jan 0001 00:00:00 +9999"}),
+        SystemExit(3),
+        GeneratorExit(),
+        KeyboardInterrupt(),
+    ],
+)
+def test_whatever_a_library_raises_is_a_failure_of_the_model_at_once(raised):
+    start = time.monotonic()
+    with pytest.raises(ModelFailed) as failed:
+        scripted([raised], tries=1)[1].complete(QUESTION)
+    assert failed.value.code == "chat_unreachable"
+    # LangChain looks at an error's response before it passes it on.
+    name = "ValueError" if isinstance(raised, Evasive) else type(raised).__name__
+    assert name in failed.value.message
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("name", ["finish_reason", "stop_reason", "done_reason"])
+@pytest.mark.parametrize("reason", [["length"], {"length": 1}, 7, ""])
+def test_a_reason_that_is_no_word_is_none(name, reason):
+    said = AIMessageChunk("Five", response_metadata={name: reason})
+    reply = scripted([said])[1].complete(QUESTION)
+    assert (reply.text, reply.is_cut) == ("Five", False)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"response_metadata": ["stop"]},
+        {"usage_metadata": {"input_tokens": -5, "output_tokens": 2, "total_tokens": 7}},
+        {"usage_metadata": {"input_tokens": 5.5, "output_tokens": 2, "total_tokens": 7}},
+        {"usage_metadata": {"input_tokens": True, "output_tokens": 2, "total_tokens": 7}},
+        {"usage_metadata": {"input_tokens": 5, "output_tokens": "2", "total_tokens": 7}},
+        {"usage_metadata": [7]},
+    ],
+)
+def test_what_is_no_count_is_not_told(odd):
+    heard = _chunk(AIMessageChunk("Five").model_copy(update=odd))
+    assert (heard.text, heard.counts) == ("Five", None)
+    reply = _Reply(None)
+    reply.add(_chunk(AIMessageChunk("It is ", usage_metadata=COUNTED)))
+    reply.add(heard)
+    assert reply.ended().usage == (TokenUsage(3, 1) if "response_metadata" in odd else None)
+
+
+COUNTED = {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4}
+
+
+@pytest.mark.parametrize("odd", [None, "Five", 5, object(), {"text": "Five"}])
+def test_what_is_no_chunk_is_a_bad_reply(odd):
+    class Odd(FakeListChatModel):
+        def stream(self, *args, **kwargs):
+            yield odd
+
+    with pytest.raises(ModelFailed) as failed:
+        LangChainChat(Odd(responses=["a"])).complete(QUESTION)
+    assert failed.value.code == "chat_bad_reply"
+
+
+def test_what_was_asked_is_in_no_error_of_a_provider():
+    asked = [ChatMessage("system", ("You answer questions about documents, briefly.",)), *QUESTION]
+    said = Unauthorised(f"400 bad request: {[each.parts for each in asked]}")
+    with pytest.raises(ModelFailed, match=r"\(the request\)") as failed:
+        scripted([said])[1].complete(asked)
+    assert "documents" not in failed.value.message
 
 
 def test_whether_images_are_read_is_in_the_models_profile():
