@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
+from rag.chat.shown_text import shown
 from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError
 from rag.ports import ChatMessage, ChatModel
@@ -237,7 +238,7 @@ def _by_chat(
     question: str, chat: ChatModel, deadline: Deadline | None
 ) -> tuple[RouteName | None, str]:
     """The model's label, or why there is none."""
-    asked = f"Question: {question}\nAnswer with the label only."
+    asked = f"Question: {shown(question)}\nAnswer with the label only."
     messages = [ChatMessage("system", (_TASK,)), ChatMessage("user", (asked,))]
     try:
         reply = chat.complete(messages, max_tokens=_MAX_TOKENS, deadline=deadline).text

@@ -13,6 +13,7 @@ from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
 from rag.chat.replies import parsed
+from rag.chat.shown_text import shown
 from rag.deadline import Deadline
 from rag.ports import ChatMessage, ChatModel
 from rag.scoring.lexical import content_terms, is_content_word
@@ -313,7 +314,7 @@ def _by_chat(question: str, chat: ChatModel, deadline: Deadline | None) -> tuple
     messages = [ChatMessage("system", (_TASK,))]
     for asked, said in _EXAMPLES:
         messages += [ChatMessage("user", (asked,)), ChatMessage("assistant", (said,))]
-    messages.append(ChatMessage("user", (question,)))
+    messages.append(ChatMessage("user", (shown(question),)))
     came = chat.complete(messages, max_tokens=512, json_schema=_SCHEMA, deadline=deadline)
     reply = parsed(came.text)
     found = reply.get("parts") if isinstance(reply, dict) else reply

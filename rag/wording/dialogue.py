@@ -7,11 +7,12 @@ question that stands alone comes back as it was.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, assert_never
 
 from rag.chat.choose import require_chat
 from rag.chat.replies import parsed
+from rag.chat.shown_text import shown
 from rag.deadline import Deadline
 from rag.ports import ChatMessage, ChatModel
 from rag.scoring.lexical import content_terms, is_content_word, terms
@@ -280,17 +281,89 @@ def _by_chat(
 ) -> str | None:
     """The question as the model has it; None where it says what nobody said."""
     messages = [ChatMessage("system", (_TASK,))]
-    for shown, said in _EXAMPLES:
-        messages += [ChatMessage("user", (shown,)), ChatMessage("assistant", (said,))]
-    lines = [f"Question: {asked}\nAnswer: {answer[:_ANSWER_CHARS]}" for asked, answer in turns]
-    messages.append(ChatMessage("user", ("\n".join([*lines, f"Last question: {question}"]),)))
+    for told, said in _EXAMPLES:
+        messages += [ChatMessage("user", (told,)), ChatMessage("assistant", (said,))]
+    lines = [
+        f"Question: {_in_a_line(asked)}\nAnswer: {_in_a_line(answer[:_ANSWER_CHARS])}"
+        for asked, answer in turns
+    ]
+    lines.append(f"Last question: {_in_a_line(question)}")
+    messages.append(ChatMessage("user", ("\n".join(lines),)))
     came = chat.complete(messages, max_tokens=256, json_schema=_SCHEMA, deadline=deadline)
     reply = parsed(came.text)
     found = reply.get("question") if isinstance(reply, dict) else None
     if not isinstance(found, str) or len(found) > _MAX_CHARS or not content_terms(found):
         return None
-    heard = " ".join([question, *(text for turn in turns for text in turn)])
-    is_heard = set(re.findall(r"\d+", found)) <= set(re.findall(r"\d+", heard)) and all(
-        said_in(each.text, heard) for each in names(found)
+    found = tidied(found)
+    if found == tidied(question):
+        return question
+    asked = " ".join([question, *(asked for asked, _ in turns)])
+    heard = " ".join([asked, *(answer for _, answer in turns)])
+    return found if _is_heard(found, heard) and _asks(found, asked) else None
+
+
+def _in_a_line(text: str) -> str:
+    """As a model may be shown it; on one line, so that it begins no other question or answer."""
+    return " ".join(shown(text).split())
+
+
+_ADDRESS = re.compile(
+    r"://|\bwww\.|\w\.[^\W\d_]{2,}(?::\d+)?[/?#]\S|\b(?:javascript|data|mailto):", re.I
+)
+# What a question may say that was asked in other words before; every word here asks or compares.
+_ASKING = frozenset(
+    """high low large big great small long old far many much often total amount value number figure
+    level sum size rate ratio percent percentage share change difference increase decrease rise rose
+    fall fell grow grew growth decline develop evolve reach compare comparison relative previous
+    prior preceding following next last first current year quarter month period fiscal ended ending
+    reason cause explain describe list define calculate summarise summarize company firm group
+    document report page mean happen come came make made take took get got stand stood become became
+    located found mentioned stated reported said according respect regard regarding concerning
+    related""".split()
+)
+_OPENS_QUESTION = frozenset(
+    """what which who whom whose when where why how is are was were do does did has have had can
+    could will would should the a an in for of at by to from on as and or but if with within during
+    under since between among until about regarding according concerning compared compare list
+    explain describe define calculate summarise summarize please""".split()
+)
+_LEAST_STEM = 4
+
+
+def _is_heard(found: str, heard: str) -> bool:
+    """Whether it says nothing that was not said: no number, no name, no word but those that ask."""
+    if not set(re.findall(r"\d+", found)) <= set(re.findall(r"\d+", heard)):
+        return False
+    if not all(said_in(each.text, heard) for each in names(found)):
+        return False
+    known = {*terms(heard), *terms(" ".join(_ASKING))}
+    return all(_is_said(term, known, heard) for term in content_terms(found))
+
+
+def _is_said(term: str, known: Collection[str], heard: str) -> bool:
+    """In any form of the word: "declined" where there was a decline."""
+    if term in known or term == "s":  # of "3M's"
+        return True
+    if len(term) <= 2 and not term.isascii():  # a pair of characters, of writing without spaces
+        return all(char in heard for char in term)
+    beginning = term[: max(_LEAST_STEM, len(term) - 3)]
+    return len(term) >= _LEAST_STEM and any(
+        each.startswith(beginning) and len(each) <= len(term) + 3 for each in known
     )
-    return (question if tidied(found) == tidied(question) else tidied(found)) if is_heard else None
+
+
+def _asks(found: str, asked: str) -> bool:
+    """Whether it only asks: no address, and no sentence that begins like an order but one that its
+    asker gave.
+    """
+    if _ADDRESS.search(found):
+        return False
+    said = {word.casefold() for word in re.findall(r"\w+", asked)}
+    openings = (re.search(r"\w+", each) for each in re.split(r"[.?!;:]\s|\n", found))
+    # Of a word written without spaces nothing can be told.
+    return all(
+        opening is None
+        or not opening.group().isascii()
+        or opening.group().casefold() in _OPENS_QUESTION | said
+        for opening in openings
+    )

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from rag.answer.generated.prompt import Prompt, answer_messages, load_prompt
-from rag.answer.generated.shown_text import shown, shown_line, shown_page
+from rag.chat.shown_text import shown, shown_line, shown_page
 from rag.geometry import Box
 from rag.page_text import PageText
 from rag.ports import ChatMessage, Evidence, PageCrop

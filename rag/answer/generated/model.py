@@ -17,7 +17,7 @@ from rag.answer.generated.listening import ReplyListener, presentable
 from rag.answer.generated.own_words import own_words
 from rag.answer.generated.prompt import answer_messages, load_prompt
 from rag.answer.generated.reply import REPLY_SCHEMA, BadReply, parse_reply
-from rag.answer.generated.shown_text import shown
+from rag.chat.shown_text import shown
 from rag.errors import BackendError, InputError, ModelFailed
 from rag.ports import AnswerRequest, ChatModel, ChatReply, Evidence, Restarted, unheard
 from rag.settings import AnswerSettings
@@ -90,7 +90,12 @@ class GeneratedAnswers:
             raise self._no_draft(tried)
         if self._repeats_rules(tried.draft):
             notices.append(_REPEATED)
-        answer = self._of(checker, self._presentable(tried.draft, request), usage, notices)
+        try:
+            answer = self._of(checker, self._presentable(tried.draft, request), usage, notices)
+        except BackendError:  # the time was over
+            if tried.has_told and not request.deadline.is_cancelled:
+                request.on_event(Restarted())
+            raise
         if answer.abstained and tried.has_told:
             request.on_event(Restarted())  # of what was heard nothing stands
         return answer
@@ -172,7 +177,12 @@ class GeneratedAnswers:
 
     # --- answering ------------------------------------------------------------------------------
     def _checker(self, request: AnswerRequest) -> Checker:
-        return Checker(request.evidence, policy=self._settings.policy)
+        return Checker(
+            request.evidence,
+            policy=self._settings.policy,
+            question=request.question,
+            deadline=request.deadline,
+        )
 
     def _of(
         self, checker: Checker, draft: Draft, usage: TokenUsage | None, notices: Sequence[Notice]

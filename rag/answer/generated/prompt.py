@@ -15,7 +15,7 @@ from importlib import resources
 
 from PIL import Image
 
-from rag.answer.generated.shown_text import shown, shown_line, shown_page
+from rag.chat.shown_text import shown, shown_line, shown_page
 from rag.ports import ChatMessage, Evidence
 
 Part = str | Image.Image

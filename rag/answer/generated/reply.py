@@ -7,12 +7,12 @@ whatever else is not of the shape is no draft.
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rag.answer.draft import Draft, DraftClaim, Source
+from rag.chat.shown_text import whole
 from rag.types import Json
 
 MAX_REPLY_CHARS = 100_000
@@ -23,16 +23,9 @@ MAX_QUOTE_CHARS = 1_500
 MAX_FORMULA_CHARS = 1_000
 MAX_SHORT_CHARS = 300
 
-_BROKEN = re.compile("[\ud800-\udfff]")
-
 
 class BadReply(Exception):
     """A reply that is no draft; the message says why, in words of ours alone."""
-
-
-def whole(text: str) -> str:
-    """Halves of surrogate pairs, which JSON can carry and no file can, as U+FFFD."""
-    return _BROKEN.sub("\ufffd", text)
 
 
 _Text = Annotated[str, BeforeValidator(lambda said: whole(said) if isinstance(said, str) else said)]

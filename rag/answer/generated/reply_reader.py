@@ -15,8 +15,8 @@ from rag.answer.generated.reply import (
     MAX_TEXT_CHARS,
     BadReply,
     parse_claim,
-    whole,
 )
+from rag.chat.shown_text import whole
 
 _MAX_DEPTH = 16
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}

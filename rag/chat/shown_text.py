@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from rag.answer.generated.reply import whole
 from rag.page_text import PageText
 
+_BROKEN = re.compile("[\ud800-\udfff]")
 # Characters that show nothing and have carried words past readers: controls, tags, selectors of
 # variants beyond the first sixteen, spaces of no width. Joiners stay, which scripts need.
 _UNSEEN = re.compile(
@@ -28,6 +28,11 @@ _TEMPLATE_MARK = re.compile(
     r"\])",
     re.IGNORECASE,
 )
+
+
+def whole(text: str) -> str:
+    """Halves of surrogate pairs, which JSON can carry and no file can, as U+FFFD."""
+    return _BROKEN.sub("\ufffd", text)
 
 
 def shown(text: str) -> str:
