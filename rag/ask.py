@@ -26,6 +26,7 @@ from rag.ranking.documents import inside
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import Retriever, SearchRequest, SearchResult
+from rag.server_failures import one_line
 from rag.settings import AnswerSettings
 from rag.types import Answer, Notice, PageRef, StageReport
 from rag.wording.dialogue import Turn
@@ -189,7 +190,8 @@ class Asker:
         except Cancelled:
             raise
         except (BackendError, InputError) as error:
-            _log.warning("no answer by %s: %s", self._model.model_id, error.message)
+            name, why = one_line(self._model.model_id), one_line(error.message)
+            _log.warning("no answer by %s: %s", name, why)
             return Answer("", abstained=True, model_id=self._model.model_id), error
 
     def _nothing_found(self, found: SearchResult) -> Answer:

@@ -2,11 +2,13 @@
 
 import io
 import json
+import logging
 import sys
 
 import pytest
 from commands import talk_to
 
+from rag.apps.cli import logs
 from rag.apps.cli.app import run
 from rag.errors import InputError
 
@@ -159,6 +161,37 @@ def test_a_model_that_fails_leaves_the_pages_and_ends_in_1(client, capsys, as_js
     else:
         assert "report.pdf, page 2" in out
         assert "Wait." in err
+
+
+STEERS = "m\x1b[31m\u202e\x9b2J"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_name_that_steers_a_terminal_reaches_none(client, capsys, as_json):
+    said = {"code": "chat_refused", "message": f"no model {STEERS}", "next_step": ""}
+    client.answer = FAILED | {"model_id": STEERS, "error": said}
+    client.events = ()
+    run(["ask", "q", *(["--json"] if as_json else [])])
+    told = capsys.readouterr()
+    assert not any(steers in told.out + told.err for steers in "\x1b\u202e\x9b")
+    if as_json:
+        assert json.loads(told.err)["error"] == said
+        assert json.loads(told.out)["model_id"] == STEERS
+
+
+def test_logs_are_for_people_and_leave_the_error_of_a_program_alone(monkeypatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.delenv("OCTAVO_TRACEBACK", raising=False)
+    logs.tell(as_json=True)
+    logging.getLogger("rag.ask").warning("no answer by %s", STEERS)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(root, "handlers", [])
+    logs.tell(as_json=False)
+    logging.getLogger("rag.ask").warning("no answer by %s", STEERS)
+    told = capsys.readouterr().err
+    assert told.startswith("no answer by m")
+    assert not any(steers in told for steers in "\x1b\u202e\x9b")
 
 
 def test_arithmetic_is_shown_with_its_formula(client, capsys):

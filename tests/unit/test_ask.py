@@ -67,6 +67,13 @@ def test_a_model_that_fails_leaves_the_pages_and_its_reason(world):
     assert [stage.name for stage in result.stages][-2:] == ["evidence", "answer"]
 
 
+def test_a_log_of_a_model_that_fails_steers_no_terminal(world, caplog):
+    model = Says(ModelFailed("no \x1b[31m such\u202e model"))
+    model.model_id = "m\x1b[31m\u202e"
+    asked(world, model)
+    assert "no answer by m[31m: no [31m such model" in caplog.text
+
+
 def test_whoever_cancels_gets_no_answer(world):
     with pytest.raises(Cancelled):
         asked(world, Says(Cancelled("enough")))

@@ -16,8 +16,10 @@ def main() -> None:
     is_asked_for = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_asked_for:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from rag.apps.cli import logs
     from rag.apps.cli.app import run
 
     if is_asked_for:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    logs.tell(as_json="--json" in sys.argv)
     sys.exit(run(sys.argv[1:]))

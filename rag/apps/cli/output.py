@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,13 +40,22 @@ def line(text: str) -> None:
 
 def emit(value: Mapping[str, Any]) -> None:
     """One JSON line, out at once; Infinity and NaN are no JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(_json(value) + "\n")
     sys.stdout.flush()
+
+
+# JSON need not escape them, and a terminal heeds them: other controls, and what turns text round.
+_STEERING = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def error(found: Mapping[str, str], *, as_json: bool) -> None:
     if as_json:
-        sys.stderr.write(json.dumps({"error": dict(found)}, ensure_ascii=False) + "\n")
+        sys.stderr.write(_json({"error": dict(found)}) + "\n")
         return
     console = open_console(stderr=True)
     labelled(console, "error", "bold red", found["message"])
@@ -63,7 +73,8 @@ def note(text: str) -> None:
     """A remark beside the answer, on stderr."""
     from rich.text import Text
 
-    open_console(stderr=True).print(Text(text, style="dim"), soft_wrap=True)
+    shown = "\n".join(map(clean, text.split("\n")))
+    open_console(stderr=True).print(Text(shown, style="dim"), soft_wrap=True)
 
 
 def labelled(console: Console, label: str, style: str, message: str) -> None:
