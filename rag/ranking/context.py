@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rag.filters import Condition, Filter
-from rag.ranking.legs import ABSOLUTE, CONTEXT, Legs
+from rag.ranking.legs import ABSOLUTE, CONTEXT, Legs, summed_zscores
 from rag.repository import CollectionReader, PageSummary
-from rag.scoring.fusion import Scores, aligned, weighted_zscore_sum, zscore
+from rag.scoring.fusion import Scores, aligned, zscore
 from rag.settings import RetrievalSettings
 
 _MOST_PAGES_NAMED = 20
@@ -142,4 +142,4 @@ def _own_scores(ids: Sequence[str], legs: Legs, settings: RetrievalSettings) -> 
     relative = {name: aligned(ids, leg) for name, leg in legs.items() if name not in ABSOLUTE}
     if not relative:
         return np.zeros(len(ids))
-    return weighted_zscore_sum(relative, settings.weights.model_dump())
+    return summed_zscores(relative, settings.weights.model_dump())

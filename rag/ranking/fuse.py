@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rag.ranking.legs import ABSOLUTE, Legs, Mode
+from rag.ranking.legs import ABSOLUTE, Legs, Mode, summed_zscores
 from rag.scoring import bayes, fusion
-from rag.scoring.fusion import Scores, aligned, ranked, weighted_zscore_sum, zscore
+from rag.scoring.fusion import Scores, aligned, ranked, zscore
 from rag.scoring.modality import best_zscore
 from rag.settings import RetrievalSettings
 from rag.types import PageField
@@ -64,7 +64,7 @@ class _Pool:
     def text(self) -> Scores:
         """Weighted sum of z-scores of the text legs; NaN where none of them has the page."""
         legs = self.counted(TEXT_LEGS)
-        summed = weighted_zscore_sum(legs, self.weights) if legs else np.nan
+        summed = summed_zscores(legs, self.weights) if legs else np.nan
         return np.where(_lacked(legs, self.ids), np.nan, summed)
 
     def image(self) -> Scores:
@@ -137,7 +137,7 @@ def normalized(score: float, mode: Mode, settings: RetrievalSettings, *, n_query
 
 # --- methods ------------------------------------------------------------------------------------
 def _zscore(pool: _Pool) -> Scores:
-    summed = weighted_zscore_sum(pool.relative, pool.weights) if pool.relative else 0.0
+    summed = summed_zscores(pool.relative, pool.weights) if pool.relative else 0.0
     return summed + pool.absolute_sum()
 
 

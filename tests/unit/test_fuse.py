@@ -126,10 +126,21 @@ def test_zscore_is_the_weighted_sum_with_document_and_prior_on_their_own_scales(
     chosen = settings("zscore")
     weights = chosen.weights.model_dump()
     legs = {n: aligned(IDS, leg) for n, leg in LEGS.items() if n not in ("document", "prior")}
+    for name in ("words", "heading_words"):  # a page without the words has 0 there
+        legs[name] = np.nan_to_num(legs[name])
     expected = weighted_zscore_sum(legs, weights)
     expected = expected + 2.0 * aligned(IDS, LEGS["document"]) + aligned(IDS, LEGS["prior"])
     found = dict(fused(IDS, LEGS, Mode.HYBRID, chosen))
     assert [found[i] for i in IDS] == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["zscore", "modality_text"])
+def test_a_word_that_stands_on_one_page_alone_speaks_for_it(method):
+    legs = {
+        "words": {"p3": 2.0},
+        "dense": dict(zip(IDS, (0.3, 0.3, 0.3, 0.2, 0.2, 0.2), strict=True)),
+    }
+    assert order(method, legs)[0] == "p3"
 
 
 def test_the_worked_example_puts_page_2_first_by_shares():
@@ -145,7 +156,7 @@ def test_the_image_share_goes_from_words_alone_to_page_vectors_alone():
     assert order("modality_image")[0] == "p1"  # of the document that fits
     alone = {name: leg for name, leg in LEGS.items() if name not in ("document", "prior")}
     assert order("modality_image", alone)[0] == "p3"
-    assert order("modality_text", alone)[0] == "p0"
+    assert order("modality_text", alone)[0] == "p1"  # the only one with the words in its heading
 
 
 def test_a_quota_gives_both_groups_their_places():

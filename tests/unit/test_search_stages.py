@@ -219,17 +219,17 @@ def test_the_time_for_an_answer_is_running_while_its_question_is_read(world):
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
     """One page for each of two questions, and pages that speak of both a little."""
-    both = ["dividend", "turbine", "staff"]
+    both = ["revenue", "profit", "crew"]
     return World(
         tmp_path_factory.mktemp("mixed"),
         {
-            "a": [["dividend", "dividend", "dividend", "share"], [*both, "one"], [*both, "two"]],
-            "b": [["turbine", "turbine", "turbine", "blade"], [*both, "three"], [*both, "four"]],
+            "a": [["revenue", "revenue", "revenue", "share"], [*both, "one"], [*both, "two"]],
+            "b": [["profit", "profit", "profit", "blade"], [*both, "three"], [*both, "four"]],
         },
     )
 
 
-TWO = "What is the dividend? What is the turbine?"
+TWO = "What is the revenue? What is the profit?"
 BEST_OF_EACH = {("a", 1), ("b", 1)}
 
 
@@ -237,7 +237,7 @@ def test_the_best_pages_of_both_parts_come_first_where_the_whole_question_finds_
     assert set(places(search(mixed, TWO, top_k=2))) != BEST_OF_EACH
     found = search(mixed, TWO, top_k=2, retrieval={"wording": {"decompose": "rules"}})
     assert set(places(found)) == BEST_OF_EACH
-    assert found.parts == ("What is the dividend?", "What is the turbine?")
+    assert found.parts == ("What is the revenue?", "What is the profit?")
     assert understood(TWO, found) == {"parts": list(found.parts)}
     assert codes(found) == ["decomposed"]
     assert "parts" in stages(found)
@@ -254,9 +254,9 @@ def test_scores_fall_from_page_to_page_also_where_parts_were_joined(mixed):
 
 def test_a_chat_model_says_the_parts_and_rules_where_it_is_down(mixed):
     by_chat = {"wording": {"decompose": "chat"}}
-    said = FakeChat(['{"parts": ["What of the turbine?", "What of the dividend?"]}'])
+    said = FakeChat(['{"parts": ["What is the profit?", "What is the revenue?"]}'])
     found = search(mixed, TWO, top_k=2, chat=said, retrieval=by_chat)
-    assert found.parts == ("What of the turbine?", "What of the dividend?")
+    assert found.parts == ("What is the profit?", "What is the revenue?")
     assert places(found) == [("b", 1), ("a", 1)]
     found = search(mixed, TWO, top_k=2, chat=FakeChat([DOWN]), retrieval=by_chat)
     assert set(places(found)) == BEST_OF_EACH
@@ -264,9 +264,9 @@ def test_a_chat_model_says_the_parts_and_rules_where_it_is_down(mixed):
 
 
 def test_what_is_one_question_is_searched_for_once(mixed):
-    found = search(mixed, "dividend", retrieval={"wording": {"decompose": "rules"}})
+    found = search(mixed, "revenue", retrieval={"wording": {"decompose": "rules"}})
     assert (found.parts, "parts" in stages(found)) == ((), False)
-    assert places(found) == places(search(mixed, "dividend"))
+    assert places(found) == places(search(mixed, "revenue"))
 
 
 def ranking(*ids: str, first: float = 1.0, **legs: dict[str, float]) -> Ranked:
