@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
 
 from rag.errors import InputError
-from rag.filters import Filter
+from rag.filters import Condition, Filter
 from rag.geometry import Box
 from rag.page_region import PageRegion
 from rag.query import Query
@@ -19,10 +21,24 @@ from rag.retrieve import SearchResult
 from rag.types import Json, PageRef
 from rag.wording.dialogue import Turn
 
+# What a terminal takes as an order: ESC [ ... letter, ESC ] ... BEL, and ESC with one character.
+_ESCAPE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+)
+
 
 def spoken(text: str) -> str:
-    """A question as text; bytes of a terminal that are no UTF-8 become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """A question as text, without escape sequences and control characters.
+
+    Bytes of a terminal that are no UTF-8 become question marks.
+    """
+    words = _ESCAPE.sub("", text.encode("utf-8", "replace").decode("utf-8"))
+    return "".join(
+        each if each in "\t\n\r" or unicodedata.category(each) != "Cc" else " " * each.isspace()
+        for each in words
+    )
 
 
 def query_asked(
@@ -59,12 +75,14 @@ def query_asked(
     )
 
 
-def pages_given(reader: CollectionReader, pages: Sequence[Sequence[Any]]) -> tuple[PageRef, ...]:
+def pages_given(
+    reader: CollectionReader, pages: Sequence[Sequence[Any]], scope: Filter | None
+) -> tuple[PageRef, ...]:
     """Pages named by document and number.
 
     Raises:
-        InputError: `bad_page`, something else.
-        NotFound: a document that is not there.
+        InputError: `bad_page`, something else; `page_out_of_scope`, one that the scope leaves out.
+        NotFound: a document or page that is not there.
     """
     found: list[PageRef] = []
     for page in pages:
@@ -76,7 +94,27 @@ def pages_given(reader: CollectionReader, pages: Sequence[Sequence[Any]]) -> tup
                 next_step='Give a list such as [["report.pdf", 12]].',
             )
         found.append(PageRef(reader.resolve_document(str(page[0])), page[1]))
+    if scope is not None:
+        for ref in found:
+            _require_inside(reader, ref, scope)
     return tuple(found)
+
+
+def _require_inside(reader: CollectionReader, ref: PageRef, scope: Filter) -> None:
+    page = reader.page(ref.document_id, ref.page_number)
+    its_own = (
+        Condition("document_id", "$eq", ref.document_id),
+        Condition("page_number", "$eq", ref.page_number),
+    )
+    # A page that is blank is in no index, and says nothing.
+    if page.record_id is not None and not reader.n_pages(Filter(must=(scope, *its_own))):
+        raise InputError(
+            f"page {ref.page_number} of {page.source} is to be answered from, and the documents, "
+            "pages or filters asked for leave it out",
+            code="page_out_of_scope",
+            next_step="Name pages to answer from, or narrow a search; the one leaves nothing to "
+            "the other.",
+        )
 
 
 def turns(history: Sequence[Sequence[str]]) -> tuple[Turn, ...]:

@@ -40,10 +40,17 @@ class Hits(Sequence[Json]):
 
 @dataclass(frozen=True)
 class AnswerFound:
-    """An answer, its fields as `octavo ask --json` shows them."""
+    """An answer, its fields as `octavo ask --json` shows them.
+
+    Attributes:
+        short: the value, date or name alone, or "" where there is none.
+        confidence: 0 to 1.
+    """
 
     text: str
+    short: str
     abstained: bool
+    confidence: float
     citations: Sequence[Json]
     pages: Sequence[Json]
     timings: Json
@@ -55,7 +62,9 @@ class AnswerFound:
     def of(cls, response: Json) -> Self:
         return cls(
             text=response["answer"],
+            short=response["short"],
             abstained=response["abstained"],
+            confidence=response["confidence"],
             citations=response["citations"],
             pages=response["pages"],
             timings=response["timings_ms"],
@@ -231,7 +240,8 @@ class Octavo:
             documents: sources or ids.
             pages: first and last page.
             history: questions and answers before, oldest first, that this one follows up.
-            from_pages: documents and page numbers to answer from, without a search.
+            from_pages: documents and page numbers to answer from, without a search; all of them
+                within `filters`, `documents` and `pages`.
             retrieval: settings of the section `retrieval` to be changed for this question.
             answering: the same of the section `answer`.
             on_event: hears the pages found, the text as it arrives (`delta`, not checked yet), and
@@ -270,6 +280,7 @@ class Octavo:
 
         Raises:
             NotFound: `unknown_conversation`.
+            InputError: `other_collection`, the conversation is about another one.
         """
         found = self._connection.chat(
             question, conversation=conversation, collection=self._collection, **options

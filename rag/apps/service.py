@@ -178,17 +178,19 @@ class Service:
         `delta`, `restarted`, `citation` and `claim` as they come.
         """
         start = time.perf_counter()
+        question = spoken(question)
         reader = self._engine.reader(self._principal, collection)
+        scope = scope_asked(reader, filters, documents, pages)
         asker = self._engine.asker(collection, retrieval, answering)
         tell = on_event or (lambda _: None)
         result = asker.ask(
             reader,
             AskRequest(
-                spoken(question),
+                question,
                 mode=mode_asked(mode),
-                scope=scope_asked(reader, filters, documents, pages),
+                scope=scope,
                 history=turns(history),
-                from_pages=pages_given(reader, from_pages),
+                from_pages=pages_given(reader, from_pages, scope),
                 on_found=lambda found: tell(pages_found(question, found)),
                 on_event=unheard if on_event is None else lambda event: on_event(event_told(event)),
                 deadline=deadline,
@@ -221,11 +223,23 @@ class Service:
 
         Without a conversation a new one begins. What failed is not kept. Options as `ask` takes
         them, but for `history`.
+
+        Raises:
+            NotFound: `unknown_conversation`.
+            InputError: `other_collection`, the conversation is about another one.
         """
         held = self._engine.conversations(self._principal)
+        question = spoken(question)
         before: list[list[str]] = []
         if conversation is not None:
-            collection = held.conversation(conversation).collection
+            about = held.conversation(conversation).collection
+            if about != collection:
+                raise InputError(
+                    f"conversation {conversation} is about the collection {about!r}, and "
+                    f"{collection!r} was asked for",
+                    code="other_collection",
+                    next_step=f"Go on in {about!r}, or begin a new conversation.",
+                )
             before = [
                 [each.question, each.answer["answer"]] for each in held.exchanges(conversation)
             ]

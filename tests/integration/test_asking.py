@@ -74,6 +74,26 @@ def test_an_answer_has_the_shape_that_programs_rely_on(settings):
     assert events[2] == {"event": "citation", **citation}
 
 
+@pytest.mark.parametrize(
+    ("scope", "is_inside"),
+    [
+        ({"documents": ["harbour.pdf"]}, True),
+        ({"pages": (1, 1), "filters": {"source": "harbour.pdf"}}, True),
+        ({"pages": (2, 3)}, False),
+        ({"filters": {"year": 2023}}, False),
+    ],
+)
+def test_pages_to_answer_from_are_within_what_is_asked(settings, scope, is_inside):
+    with Connection(settings, command="test") as connection:
+        if is_inside:
+            answer = connection.ask(QUESTION, from_pages=[["harbour.pdf", 1]], **scope)
+            assert [page["page_number"] for page in answer["pages"]] == [1]
+            return
+        with pytest.raises(InputError, match=r"page 1 of harbour\.pdf") as refused:
+            connection.ask(QUESTION, from_pages=[["harbour.pdf", 1]], **scope)
+    assert refused.value.code == "page_out_of_scope"
+
+
 @pytest.mark.parametrize("command", [["ask", QUESTION], ["chat"]], ids=["ask", "chat"])
 def test_another_process_hears_the_same_of_the_owner_of_the_folder(settings, command):
     flags = ["--data-dir", str(settings.store.data_dir), "--json", "--stream"]

@@ -48,6 +48,8 @@ def test_filters_narrow_a_search(octavo):
 def test_an_answer_carries_its_citations(octavo):
     answer = octavo.ask("How much did the tidal turbine make in 2024?")
     assert not answer.abstained
+    assert 0.5 < answer.confidence == answer.response["confidence"] <= 1
+    assert answer.short == answer.response["short"]
     assert answer.citations[0]["source"] == "tide.pdf"
     assert answer.citations[0]["quote"] in "# Tides The tidal turbine made 42 GWh in 2024."
     assert answer.pages

@@ -6,7 +6,7 @@ import pytest
 
 from rag.apps.connection import Connection
 from rag.apps.service import Service
-from rag.errors import NotFound
+from rag.errors import InputError, NotFound
 from rag.manifest.conversations import Conversations
 from rag.settings import load_settings
 from rag.testing.pdfs import make_pdf
@@ -52,9 +52,18 @@ def test_a_follow_up_is_read_with_what_was_said_and_both_are_kept(settings):
 def test_a_conversation_stays_in_the_collection_it_began_in(settings):
     with Connection(settings, command="test") as connection:
         held = connection.chat("Who keeps the lighthouse?")["conversation_id"]
-        second = connection.chat("Who is Ada Brown?", conversation=held, collection="elsewhere")
-    assert second["collection"] == "default"
-    assert second["pages"]
+        with pytest.raises(InputError, match="about the collection 'default'") as refused:
+            connection.chat("Who is Ada Brown?", conversation=held, collection="elsewhere")
+        assert refused.value.code == "other_collection"
+        assert connection.chat("Who is Ada Brown?", conversation=held)["pages"]
+
+
+def test_what_is_kept_of_a_question_is_its_words(settings):
+    with Connection(settings, command="test") as connection:
+        asked = connection.chat("Who keeps the \x1b[31mlighthous\udce9\x1b[0m?")
+        kept = connection.conversation(asked["conversation_id"])
+    assert asked["question"] == "Who keeps the lighthous??"
+    assert kept["title"] == kept["exchanges"][0]["question"] == asked["question"]
 
 
 def test_a_conversation_that_is_deleted_meanwhile_is_not_there_to_be_added_to(settings):
