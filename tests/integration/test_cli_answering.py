@@ -10,7 +10,7 @@ from commands import talk_to
 
 from rag.apps.cli import logs
 from rag.apps.cli.app import run
-from rag.errors import InputError
+from rag.errors import InputError, NotFound
 
 CITATION = {
     "marker": 1,
@@ -29,6 +29,7 @@ ANSWER = {
     "answer": "It brought 90.3 [1].",
     "short": "90.3",
     "abstained": False,
+    "confidence": 0.9712,
     "model_id": "says",
     "citations": [CITATION],
     "claims": [CLAIM],
@@ -60,6 +61,7 @@ class Client:
         self.calls = []
         self.events = EVENTS
         self.answer = ANSWER
+        self.gone = set()
 
     def ask(self, *, on_event=None, **options):
         self.calls.append(options)
@@ -71,6 +73,10 @@ class Client:
         if "bad" in options["question"]:
             self.calls.append(options)
             raise InputError("no such question")
+        if "stop" in options["question"]:
+            raise KeyboardInterrupt
+        if options["conversation"] in self.gone:
+            raise NotFound("it is gone", code="unknown_conversation")
         return self.ask(**options) | {"conversation_id": "c1", "turn": len(self.calls)}
 
     def conversations(self):
@@ -78,7 +84,18 @@ class Client:
         return {"conversations": [kept | {"turns": 2, "created_at": 0.0, "updated_at": 86_400.0}]}
 
     def conversation(self, *, conversation):
-        return {"conversation_id": conversation, "exchanges": [ANSWER | {"turn": 1}]}
+        if conversation in self.gone:
+            raise NotFound("it is gone", code="unknown_conversation")
+        return {
+            "conversation_id": conversation,
+            "collection": "tides" if conversation == "c5" else "default",
+            "exchanges": [ANSWER | {"turn": 1}],
+        }
+
+    def list_documents(self, *, collection):
+        if collection == "nope":
+            raise NotFound("no collection 'nope'", code="unknown_collection")
+        return {"documents": []}
 
     def delete_conversation(self, *, conversation):
         return {"deleted": conversation}
@@ -210,6 +227,33 @@ def test_what_was_seen_and_not_read_says_so(client, capsys):
     assert "not verified" not in out
 
 
+def test_the_last_line_says_how_sure_the_answer_is(client, capsys):
+    run(["ask", "q"])
+    assert "says, confidence 0.97, 40 ms" in capsys.readouterr().err
+    client.events, client.answer = (), FAILED
+    run(["ask", "q"])
+    assert "says, 40 ms" in capsys.readouterr().err
+
+
+def test_a_picture_that_there_is_nothing_to_draw_for_is_named(client, capsys, tmp_path):
+    client.answer = ANSWER | {"citations": [], "claims": [], "abstained": True}
+    assert run(["ask", "q", "--heatmap", str(tmp_path / "cited.png")]) == 0
+    assert "cited.png is not written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["ask", "search"])
+def test_a_question_word_by_word_is_to_be_quoted(client, capsys, command):
+    assert run([command, "what", "was", "revenue"]) == 2
+    assert f'Quote the question, as in octavo {command} "' in capsys.readouterr().err
+    run([command, "revenue", "--bogus"])
+    assert "Quote" not in capsys.readouterr().err
+
+
+def test_pages_are_said_to_count_from_1(client, capsys):
+    assert run(["ask", "q", "--from", "big.pdf:0"]) == 2
+    assert "a page from 1" in capsys.readouterr().err
+
+
 # --- chat ---------------------------------------------------------------------------------------
 def test_every_line_is_a_question_of_one_conversation(client, capsys, monkeypatch):
     said(monkeypatch, "first\n\n  second  \n/quit\nthird\n")
@@ -234,6 +278,82 @@ def test_a_conversation_is_gone_on_with(client, monkeypatch):
     said(monkeypatch, "more\n")
     run(["chat", "--continue"])
     assert [call["conversation"] for call in client.calls] == ["c7", "c9"]
+
+
+@pytest.mark.parametrize("flags", [["--conversation", "c5"], ["--continue"]])
+@pytest.mark.parametrize("other", ["other", "default"])
+def test_a_conversation_about_another_collection_is_refused(
+    client, capsys, monkeypatch, flags, other
+):
+    client.conversations = lambda: {"conversations": [client.conversation(conversation="c5")]}
+    said(monkeypatch, "more\n")
+    assert run(["chat", *flags, "-c", other]) == 1
+    assert "'tides'" in capsys.readouterr().err
+    assert client.calls == []
+    for named in ([], ["-c", "tides"]):
+        said(monkeypatch, "more\n")
+        assert run(["chat", *flags, *named]) == 0
+    assert [call["collection"] for call in client.calls] == ["tides", "tides"]
+
+
+def test_a_collection_that_is_not_there_is_told_before_a_question(client, capsys, monkeypatch):
+    said(monkeypatch, "")
+    assert run(["chat", "-c", "nope"]) == 1
+    assert "no collection 'nope'" in capsys.readouterr().err
+
+
+def test_a_talk_ends_with_its_conversation(client, capsys, monkeypatch):
+    def questions():
+        yield "first\n"
+        client.gone.add("c1")
+        yield "second\n"
+        yield "third\n"
+
+    lines = questions()
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "readline", lambda: next(lines), raising=False)
+    assert run(["chat", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert [json.loads(each)["error"]["code"] for each in err.splitlines()] == [
+        "unknown_conversation"
+    ]
+
+
+def test_a_conversation_that_was_deleted_after_its_last_question_is_not_kept(
+    client, capsys, monkeypatch
+):
+    client.gone.add("c1")
+    said(monkeypatch, "first\n")
+    assert run(["chat"]) == 0
+    assert "Kept" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("questions", "way_on"),
+    [
+        ("first\nstop\n", "octavo chat --conversation c1 goes on from there."),
+        ("stop\n", "`octavo chat` begins a new conversation."),
+    ],
+)
+def test_who_interrupts_a_talk_is_told_how_to_go_on(client, capsys, monkeypatch, questions, way_on):
+    said(monkeypatch, questions)
+    assert run(["chat"]) == 130
+    assert way_on in capsys.readouterr().err
+
+
+def test_an_input_that_cannot_be_read_is_said(client, capsys, tmp_path, monkeypatch):
+    with (tmp_path / "written").open("w") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert run(["chat", "--json"]) == 1
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "input_unreadable"
+
+
+def test_bytes_that_are_no_text_do_not_end_a_talk(client, monkeypatch):
+    raw = io.BytesIO(b"r\xe9venue\nsecond\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw, encoding="utf-8"))
+    assert run(["chat"]) == 0
+    assert [call["question"] for call in client.calls] == ["r\udce9venue", "second"]
 
 
 def test_conversations_are_named_shown_and_deleted(client, capsys):

@@ -66,6 +66,7 @@ ASK = {
     "question": "q",
     "answer": "The Celtic Sea brought EUR 90.3 million [1].",
     "abstained": False,
+    "confidence": 0.97,
     "model_id": "extractive",
     "citations": [
         {
@@ -626,21 +627,56 @@ def test_help_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+PROGRAM = (
+    "import sys, types, contextlib; from rag.apps.cli.app import run;"
+    "sys.modules['rag.apps.connection'] = types.SimpleNamespace(connect=lambda s, command:"
+    " contextlib.nullcontext(types.SimpleNamespace(collections=lambda: {'collections': []},"
+    " list_documents=lambda collection: {'documents': []})));"
+    "sys.exit(run(sys.argv[1:]))"
+)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", ">&- <&-"])
+@pytest.mark.parametrize("arguments", ["collections", "collections --json", "--version"])
+def test_an_output_that_takes_nothing_is_an_error_in_one_line(arguments, where, unbuffered):
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {arguments} {where}', sys.executable, PROGRAM],
+        env=dict(os.environ) | {"PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    said, *rest = done.stderr.splitlines()
+    assert "stdout cannot be written: " in said
+    assert len(rest) == ("--json" not in arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("chat <&-", 0), ("collections 2>&-", 0), ("collections >&- 2>&-", 1)]
+)
+def test_a_closed_input_has_ended_and_a_closed_stderr_hears_nothing(command, code):
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {command}', sys.executable, PROGRAM],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 @pytest.mark.parametrize(
     "arguments", [["collections"], ["collections", "--json"], ["--version"]], ids=" ".join
 )
 def test_a_reader_that_has_gone_gets_no_complaint(arguments):
-    program = (
-        "import sys, types, contextlib; from rag.apps.cli.app import run;"
-        "sys.modules['rag.apps.connection'] = types.SimpleNamespace(connect=lambda s, command:"
-        " contextlib.nullcontext(types.SimpleNamespace(collections=lambda: {'collections': []})));"
-        "sys.exit(run(sys.argv[1:]))"
-    )
     reader, writer = os.pipe()
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
+            [sys.executable, "-c", PROGRAM, *arguments],
             # With buffers, as users have it: some of it is only written at the end.
             env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
             stdout=writer,

@@ -107,7 +107,7 @@ def ask(
         typer.Option(
             "--from",
             metavar="DOC:PAGE",
-            help="Answer from this page, without a search. Repeatable.",
+            help="Answer from this page, without a search; it has to be in scope. Repeatable.",
             rich_help_panel=ANSWER_PANEL,
         ),
     ] = None,
@@ -148,11 +148,14 @@ def ask(
     if heatmap is not None and page is not None:
         beside = _boxes_beside(result["citations"], result["citations"][0])
         write_evidence(page, beside, heatmap)
+    elif heatmap is not None:
+        output.note(f"No page is cited, so {output.clean(heatmap)} is not written.")
     return exit_codes.DONE if result["error"] is None else exit_codes.FAILED
 
 
 def chat(
     common: Common,
+    context: typer.Context,
     conversation: Annotated[
         str | None,
         typer.Option("--conversation", metavar="ID", help="Go on with this conversation."),
@@ -194,46 +197,107 @@ def chat(
             _emit(common, gone, lambda _: output.line("deleted"))
         else:
             if go_on:
-                kept = octavo.conversations()["conversations"]
-                conversation = kept[0]["conversation_id"] if kept else None
-            elif conversation is not None:
-                octavo.conversation(conversation=conversation)  # is it there? before a question
-            return _talk(octavo, common, conversation, stream, options)
+                last = octavo.conversations()["conversations"][:1]
+            else:  # is it there? before a question
+                last = [octavo.conversation(conversation=conversation)] if conversation else []
+            options["collection"] = _collection(common, context, *last)
+            octavo.list_documents(collection=options["collection"])  # the same of the collection
+            conversation = last[0]["conversation_id"] if last else None
+            return _Talk(octavo, common, stream, options, conversation).hold()
     return exit_codes.DONE
 
 
-def _talk(
-    octavo: Any,
-    common: Common,
-    conversation: str | None,
-    stream: bool | None,
-    options: Mapping[str, Any],
-) -> int:
-    """Question by question, until the input ends; the code of the worst of them."""
-    from rag.errors import RagError
+def _collection(
+    common: Common, context: typer.Context, kept: Mapping[str, Any] | None = None
+) -> str:
+    """Of a conversation that is kept, or else the flag's; both where they are the same.
 
-    ended = exit_codes.DONE
-    for question in _questions(common):
-        view = _View(common, stream)
+    Raises:
+        InputError: `other_collection`, where they are not.
+    """
+    from rag.errors import InputError
+
+    if kept is None:
+        return common.collection
+    about: str = kept["collection"]
+    source = context.get_parameter_source("collection")
+    is_given = source is not None and source.name != "DEFAULT"
+    if is_given and about != common.collection:
+        raise InputError(
+            f"conversation {kept['conversation_id']} is about the collection {about!r}, and "
+            f"{common.collection!r} was asked for",
+            code="other_collection",
+            next_step=f"Leave -c out, which goes on in {about!r}, or begin a new conversation.",
+        )
+    return about
+
+
+class _Talk:
+    """Question by question in one conversation."""
+
+    def __init__(
+        self,
+        octavo: Any,
+        common: Common,
+        stream: bool | None,
+        options: Mapping[str, Any],
+        conversation: str | None,
+    ) -> None:
+        self._octavo = octavo
+        self._common = common
+        self._stream = stream
+        self._options = options
+        self._conversation = conversation
+
+    def hold(self) -> int:
+        """Until the input ends; the code of the worst question."""
+        ended = exit_codes.DONE
         try:
-            result = octavo.chat(
+            for question in _questions(self._common):
+                if self._ask(question) != exit_codes.DONE:
+                    ended = exit_codes.FAILED
+        except KeyboardInterrupt as interrupt:
+            raise exit_codes.Interrupted(self._how_to_go_on()) from interrupt
+        if not self._common.as_json and self._is_kept():
+            output.note(f"Kept: octavo chat --conversation {self._conversation}")
+        return ended
+
+    def _ask(self, question: str) -> int:
+        from rag.errors import RagError
+
+        view = _View(self._common, self._stream)
+        try:
+            result = self._octavo.chat(
                 question=question,
-                conversation=conversation,
-                collection=common.collection,
+                conversation=self._conversation,
                 on_event=view.on_event,
-                **options,
+                **self._options,
             )
         except RagError as error:  # one question that cannot be asked does not end the talk
-            output.error(error.as_dict(), as_json=common.as_json)
-            ended = exit_codes.FAILED
-            continue
-        conversation = result["conversation_id"]
+            if error.code == "unknown_conversation":  # deleted meanwhile: there is none to go on in
+                raise
+            output.error(error.as_dict(), as_json=self._common.as_json)
+            return exit_codes.FAILED
+        self._conversation = result["conversation_id"]
         view.show(result)
-        if result["error"] is not None:
-            ended = exit_codes.FAILED
-    if conversation is not None and not common.as_json:
-        output.note(f"Kept: octavo chat --conversation {conversation}")
-    return ended
+        return exit_codes.DONE if result["error"] is None else exit_codes.FAILED
+
+    def _is_kept(self) -> bool:
+        """Another process may have deleted it since the last question."""
+        from rag.errors import NotFound
+
+        if self._conversation is None:
+            return False
+        try:
+            self._octavo.conversation(conversation=self._conversation)
+        except NotFound:
+            return False
+        return True
+
+    def _how_to_go_on(self) -> str:
+        if self._conversation is None:
+            return "No answer was kept; `octavo chat` begins a new conversation."
+        return f"octavo chat --conversation {self._conversation} goes on from there."
 
 
 def _questions(common: Common) -> Iterator[str]:
@@ -248,6 +312,14 @@ def _questions(common: Common) -> Iterator[str]:
             line = input("> ") if is_terminal else sys.stdin.readline()
         except EOFError:
             return
+        except OSError as error:
+            from rag.errors import InputError
+
+            raise InputError(
+                f"stdin cannot be read: {error.strerror or error}",
+                code="input_unreadable",
+                next_step="Give questions a line each, from a terminal, a pipe or a file.",
+            ) from error
         if not is_terminal and not line:
             return
         question = line.strip()
@@ -281,7 +353,8 @@ class _View:
             self._teller.end()
             answer_report.answer(result, is_heard=self._teller.has_told)
             output.warnings(result.get("warnings", []))
-            output.note(f"\n{result['model_id']}, {result['timings_ms']['total']:.0f} ms")
+            sure = "" if result["error"] else f"confidence {result['confidence']:.2f}, "
+            output.note(f"\n{result['model_id']}, {sure}{result['timings_ms']['total']:.0f} ms")
         if result["error"] is not None:
             output.error(result["error"], as_json=self._as_json)
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ from rag.apps.cli import (
     models,
     output,
     read,
+    streams,
     tune,
     write,
 )
@@ -71,10 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
     as_json = "--json" in arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # File names are bytes; one that is not valid UTF-8 must not end a listing.
-            stream.reconfigure(errors="backslashreplace")
+    streams.prepare()
     try:
         ended = typer.main.get_command(app).main(
             list(arguments), prog_name="octavo", standalone_mode=False
@@ -82,7 +79,11 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
         sys.stdout.flush()
     except typer.TyperException as error:
         output.error(
-            {"code": "usage", "message": error.format_message(), "next_step": _help(arguments)},
+            {
+                "code": "usage",
+                "message": error.format_message(),
+                "next_step": _quoting(arguments, error) + _help(arguments),
+            },
             as_json=as_json,
         )
         return error.exit_code
@@ -91,15 +92,18 @@ def _run(arguments: Sequence[str], interrupts: _Interrupts) -> int:
             return _interrupted(arguments)
         output.error(error.as_dict(), as_json=as_json)
         return exit_codes.FAILED
+    except exit_codes.Interrupted as interrupted:
+        return _interrupted(arguments, interrupted.next_step)
     except KeyboardInterrupt:
         return _interrupted(arguments)
     except BrokenPipeError:
-        # Whoever read stdout has seen enough; point it away so that the exit stays silent too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.point_away()  # whoever read stdout has seen enough
         return exit_codes.FAILED
     except Exception as error:  # the last resort: one line for people, the traceback on request
         if interrupts.seen:
             return _interrupted(arguments)
+        if isinstance(error, OSError) and (why := streams.why_unwritable()) is not None:
+            return _unwritable(why, as_json=as_json)
         # A fault of ours, said in one line like any other.
         if os.environ.get("OCTAVO_TRACEBACK"):
             raise
@@ -141,18 +145,39 @@ class _Interrupts:
         signal.default_int_handler(number, frame)
 
 
-def _interrupted(arguments: Sequence[str]) -> int:
-    output.error(
-        {
-            "code": "interrupted",
-            "message": "interrupted",
-            "next_step": "Nothing was kept; the same command measures from the start."
+def _interrupted(arguments: Sequence[str], next_step: str = "") -> int:
+    if not next_step:
+        next_step = (
+            "Nothing was kept; the same command measures from the start."
             if _command(arguments) == "tune"
-            else "What was reported done stays; the same command goes on from there.",
-        },
+            else "What was reported done stays; the same command goes on from there."
+        )
+    output.error(
+        {"code": "interrupted", "message": "interrupted", "next_step": next_step},
         as_json="--json" in arguments,
     )
     return exit_codes.INTERRUPTED
+
+
+def _unwritable(why: str, *, as_json: bool) -> int:
+    streams.point_away()
+    output.error(
+        {
+            "code": "output_unwritable",
+            "message": f"stdout cannot be written: {why}",
+            "next_step": "Send it to a terminal, a pipe, or a file on a disk with room.",
+        },
+        as_json=as_json,
+    )
+    return exit_codes.FAILED
+
+
+def _quoting(arguments: Sequence[str], error: typer.TyperException) -> str:
+    """What to do about a question whose words came one by one."""
+    command = _command(arguments)
+    if command not in ("ask", "search") or "extra argument" not in error.format_message():
+        return ""
+    return f'Quote the question, as in octavo {command} "What was revenue?". '
 
 
 def _help(arguments: Sequence[str]) -> str:

@@ -7,6 +7,14 @@ from collections.abc import Mapping
 DONE, FAILED, PARTIAL, INTERRUPTED = 0, 1, 3, 130
 
 
+class Interrupted(Exception):
+    """Ctrl-C in a command that knows how to go on."""
+
+    def __init__(self, next_step: str) -> None:
+        super().__init__(next_step)
+        self.next_step = next_step
+
+
 def after_ingest(documents: Mapping[str, int]) -> int:
     """From the number of documents in each state."""
     bad = documents.get("failed", 0) + documents.get("refused", 0)

@@ -311,7 +311,7 @@ def page_reference(text: str, *, flag: str) -> tuple[str, int]:
     """`report.pdf:60` -> ("report.pdf", 60); a name may hold colons of its own."""
     document, _, number = text.rpartition(":")
     if not document or not re.fullmatch(r"[0-9]{1,9}", number) or int(number) < 1:
-        raise typer.BadParameter(f"expected DOC:PAGE, got {text!r}", param_hint=flag)
+        raise typer.BadParameter(f"expected DOC:PAGE, a page from 1, got {text!r}", param_hint=flag)
     return document, int(number)
 
 
