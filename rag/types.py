@@ -249,9 +249,9 @@ class Support:
     """How far an answer is held by what it cites, before anything was left out of it.
 
     Attributes:
-        citation_precision: share of the citations offered whose page was shown and, where they
-            quote, says so; 1 where none was offered.
-        citation_recall: share of the claims that are supported or visual; 1 for no claim.
+        citation_precision: share of the citations offered whose words were found on their page;
+            1 where none was offered.
+        citation_recall: share of the claims that are supported; 1 for no claim.
     """
 
     citation_precision: float

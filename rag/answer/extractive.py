@@ -131,7 +131,7 @@ def _wants_a_figure(asked: Question) -> bool:
 
 def _checked(request: AnswerRequest, proposal: Proposal) -> Answer:
     """The answer the checks leave of a proposal, told claim by claim."""
-    checker = Checker(request.evidence, policy="strict")
+    checker = Checker(request.evidence, policy="strict", is_ours=True)
     has_told = False
     for claim in proposal.draft.claims:
         checked = checker.check(claim)

@@ -113,7 +113,8 @@ def hostile(seed: int) -> Callable[[Asked], str]:
                 else:
                     sources.append((page.number, quote))
                     text = f"{rng.choice(_PIECES)} {quote} {text}"
-            claims.append(_claim(text, sources, rng.choice(_EXPRESSIONS)))
+            expression = rng.choice(_EXPRESSIONS) if rng.randrange(3) == 0 else ""
+            claims.append(_claim(text, sources, expression))
             if rng.randrange(4) == 0:
                 claims.append(rng.choice(claims))
         figures = [word for page in pages for word in page.words if word[:1].isdigit()]

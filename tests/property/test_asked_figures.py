@@ -110,7 +110,7 @@ def test_a_change_is_what_its_expression_comes_to_and_holds_before_the_checks(fi
     assert float(found.draft.short.rstrip("%").replace(",", "")) == pytest.approx(
         100 * (now - before) / before, abs=0.0501
     )
-    answer = Checker([page], policy="strict").answer_of(found.draft, model_id="m")
+    answer = Checker([page], policy="strict", is_ours=True).answer_of(found.draft, model_id="m")
     assert answer.claims[0].state is ClaimState.SUPPORTED
     assert answer.short == found.draft.short
 

@@ -14,7 +14,7 @@ def checked_short(question, *pages):
     if found is None:
         return None
     assert 0 <= found.confidence <= 1
-    return Checker(pages, policy="strict").answer_of(found.draft, model_id="m").short
+    return Checker(pages, policy="strict", is_ours=True).answer_of(found.draft, model_id="m").short
 
 
 def table(amounts):

@@ -64,7 +64,7 @@ def short(question, pages=PAGES):
     """The value proposed, after its draft held against the pages."""
     found = proposed(question, pages)
     assert found is not None
-    answer = Checker(pages, policy="strict").answer_of(found.draft, model_id="m")
+    answer = Checker(pages, policy="strict", is_ours=True).answer_of(found.draft, model_id="m")
     assert [claim.state for claim in answer.claims] == [ClaimState.SUPPORTED], answer.unsupported
     assert answer.unsupported == ()
     return found.draft.short

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from rag.answer.figures.read import Figure, figures_in
 from rag.answer.figures.words import CURRENCIES, SCALES
@@ -23,9 +24,14 @@ _MOST = 1e18
 _MOST_EXPONENT = 100.0
 _CLOSE = 1e-9  # of two floats that went two ways
 
-# The year of a bank and of a calendar, the whole, and counts of what is averaged or compounded.
-_CONSTANTS = frozenset({1.0, 100.0, 360.0, 365.0, *map(float, range(2, 13))})
-_ALWAYS = frozenset({1.0, 100.0})  # "a / b - 1", "100 - a"
+_DAYS = frozenset({360.0, 365.0})  # the year of a bank and of a calendar
+_COUNTS = frozenset({1.0, *map(float, range(2, 13))})  # of what is averaged or compounded
+_PARTS_OF_YEAR = frozenset({4.0, 12.0})
+_LEAST_OF_A_YEAR = 100.0  # what is shared out over its months or quarters
+_FEW_DIGITS_OFF = 0.2  # a single digit may be off by so much of what it rounds
+
+Kind = Literal["amount", "ratio", "percent"]
+
 # The whole of an expression: as many as the places that a claim cites and that hold.
 COUNT_OF_SOURCES = "count(sources)"
 
@@ -35,12 +41,21 @@ class Operand:
     """A number of an expression.
 
     Attributes:
-        is_constant: needs no source: a count, an exponent, 1, 100, or the days of a year.
+        is_constant: needs no source where it stands: the 100 of a percent, the 1 of a growth, how
+            many are averaged, an exponent, the days, months or quarters of a year.
     """
 
     figure: Figure
     text: str
     is_constant: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a part of an expression comes to; a ratio is of two amounts, 0.384 and not 38.4."""
+
+    amount: float
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,14 @@ class Recomputed:
     value: float
     operands: tuple[Operand, ...]
     is_percent: bool = False
-    steps: tuple[float, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    def of_percents(self) -> Recomputed:
+        """The same where its operands are percents that are written without their sign."""
+        if any(step.kind == "ratio" for step in self.steps):
+            return self
+        steps = tuple(replace(step, kind="percent") for step in self.steps)
+        return replace(self, is_percent=True, steps=steps)
 
 
 def recompute(expression: str) -> Recomputed:
@@ -81,10 +103,10 @@ def recompute(expression: str) -> Recomputed:
     recomputed = Recomputed(
         found.amount,
         tuple(
-            Operand(figure, text, is_constant=_is_constant(figure, is_quantity))
-            for figure, text, is_quantity in parser.operands
+            Operand(figure, figure.text, is_constant=number in parser.free)
+            for number, figure in enumerate(parser.operands)
         ),
-        found.is_percent,
+        found.kind == "percent",
         tuple(parser.steps),
     )
     if said:
@@ -94,11 +116,20 @@ def recompute(expression: str) -> Recomputed:
 
 def count_of(n_sources: int) -> Recomputed:
     """The value of `COUNT_OF_SOURCES`: a count has no operands that could stand on a page."""
-    return Recomputed(float(n_sources), (), steps=(float(n_sources),))
+    return Recomputed(float(n_sources), (), steps=(Step(float(n_sources), "amount"),))
 
 
 def comes_to(recomputed: Recomputed, figure: Figure, *, scales: Sequence[float] = (1.0,)) -> bool:
-    """Whether a figure is the value, or a step on its way, rounded as the figure is written.
+    """Whether a figure is the value, or a step on its way; as `results_that_are`."""
+    return bool(results_that_are(recomputed, figure, scales=scales))
+
+
+def results_that_are(
+    recomputed: Recomputed, figure: Figure, *, scales: Sequence[float] = (1.0,)
+) -> list[Step]:
+    """The value and the steps on its way that a figure is, rounded as the figure is written.
+
+    A percent is a ratio times 100 or a percent, and never an amount.
 
     Args:
         recomputed: from `recompute`.
@@ -106,25 +137,47 @@ def comes_to(recomputed: Recomputed, figure: Figure, *, scales: Sequence[float] 
         scales: what the operands may be in, as in 1e6 for pages in millions.
     """
     if figure.value is None:
+        return []
+    steps = recomputed.steps
+    return [
+        step
+        for step in steps
+        if not figure.value < 0 < step.amount
+        and any(
+            _is_written(abs(step.amount) * factor / figure.scale, figure)
+            for factor in _factors(step.kind, figure, scales)
+        )
+    ]
+
+
+def _is_written(exact: float, figure: Figure) -> bool:
+    written = abs(figure.value or 0.0)
+    off = abs(exact - written)
+    if off > 0.5 * 10.0**-figure.decimals + _CLOSE * max(1.0, exact):
         return False
-    written, half = abs(figure.value), 0.5 * 10.0**-figure.decimals
-    for step in recomputed.steps or (recomputed.value,):
-        for factor in _factors(recomputed, figure.unit, scales):
-            exact = abs(step) * factor / figure.scale
-            is_near = abs(exact - written) <= half + _CLOSE * max(1.0, exact)
-            # Nothing is "about 0".
-            if is_near and (written > 0 or exact < _CLOSE):
-                return True
-    return False
+    if written == 0:  # nothing is "about 0"
+        return exact < _CLOSE
+    is_one_digit = not figure.decimals and written < 10
+    return not is_one_digit or off <= _FEW_DIGITS_OFF * exact
 
 
-def _factors(recomputed: Recomputed, unit: str, scales: Sequence[float]) -> Sequence[float]:
-    if unit in ("%", "percentage point"):
-        return (1.0,) if recomputed.is_percent else (100.0, 1.0)
-    if unit == "basis point":
-        return (100.0,) if recomputed.is_percent else (1e4, 100.0, 1.0)
-    if recomputed.is_percent:
-        return (1.0,) if not unit else ()
+def _factors(kind: Kind, figure: Figure, scales: Sequence[float]) -> Sequence[float]:
+    is_bare = not figure.unit
+    match kind, figure.unit:
+        case "percent", "%" | "percentage point":
+            return (1.0,)
+        case "percent", "basis point":
+            return (100.0,)
+        case "percent", _:
+            return (1.0,) if is_bare and figure.scale == 1 else ()
+        case "ratio", "%" | "percentage point":
+            return (100.0,)
+        case "ratio", "basis point":
+            return (1e4,)
+        case _, "%" | "percentage point" | "basis point":
+            return ()
+        case "ratio", unit if unit not in _MONEY:
+            return (1.0, figure.scale)  # of an amount and a number, "2,422 million" of each
     return tuple({1.0: None, **dict.fromkeys(scales)})
 
 
@@ -132,7 +185,7 @@ def _require_agreement(recomputed: Recomputed, said: str) -> None:
     figures = [each for each in figures_in(said.split()) if each.value is not None]
     if len(figures) != 1:
         raise _unreadable(f"its result {said!r} is not one number")
-    last = replace(recomputed, steps=(recomputed.value,))
+    last = replace(recomputed, steps=recomputed.steps[-1:])
     is_opposite = (figures[0].value or 0.0) < 0 < recomputed.value or (
         recomputed.value < 0 < (figures[0].value or 0.0)
     )
@@ -140,12 +193,6 @@ def _require_agreement(recomputed: Recomputed, said: str) -> None:
         raise InputError(
             f"the arithmetic comes to {recomputed.value:.10g}, not to {said}", code="bad_arithmetic"
         )
-
-
-def _is_constant(figure: Figure, is_quantity: bool) -> bool:
-    if figure.unit or figure.scale != 1 or figure.decimals or figure.value not in _CONSTANTS:
-        return False
-    return not is_quantity or figure.value in _ALWAYS
 
 
 def _unreadable(reason: str) -> InputError:
@@ -157,6 +204,7 @@ def _unreadable(reason: str) -> InputError:
 
 
 # --- reading --------------------------------------------------------------------------------------
+_MONEY = frozenset(CURRENCIES.values())
 _CURRENCY = "|".join(re.escape(each) for each in sorted(CURRENCIES, key=len, reverse=True))
 _SCALE = "|".join(sorted(SCALES, key=len, reverse=True))
 _DIGITS = (
@@ -228,21 +276,43 @@ def _figure(text: str) -> Figure:
 # --- working out ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _Value:
+    """What a part comes to.
+
+    Attributes:
+        operand: the one it is, where nothing was done to it.
+        n_added: how many it is the sum of.
+        hundred: the operand 100 it was multiplied with, which makes a percent of it where it is
+            divided next.
+        is_product: of two amounts; divided by 100 it is a share.
+    """
+
     amount: float
-    is_percent: bool = False
-    operand: int | None = None  # the one it is, where nothing was done to it
+    kind: Kind = "amount"
+    operand: int | None = None
+    n_added: int = 1
+    hundred: int | None = None
+    is_product: bool = False
+
+    @property
+    def is_percent(self) -> bool:
+        return self.kind == "percent"
 
 
 class _Parser:
-    """Sums of products of powers, read from the left; powers from the right."""
+    """Sums of products of powers, read from the left; powers from the right.
+
+    Attributes:
+        operands: in their order.
+        free: numbers of those that need no source where they stand.
+    """
 
     def __init__(self, tokens: Sequence[str | Figure]) -> None:
         self._tokens = tokens
         self._at = 0
         self._nested = 0
-        self._exponents = 0
-        self.operands: list[tuple[Figure, str, bool]] = []
-        self.steps: list[float] = []
+        self.operands: list[Figure] = []
+        self.free: set[int] = set()
+        self.steps: list[Step] = []
 
     def whole(self) -> _Value:
         value = self._sum()
@@ -251,7 +321,7 @@ class _Parser:
         if not self.operands:
             raise _unreadable("it has no number")
         if not self.steps:
-            self.steps.append(value.amount)
+            self.steps.append(Step(value.amount, value.kind))
         return value
 
     def _next(self, *wanted: str) -> str | None:
@@ -266,40 +336,76 @@ class _Parser:
         value = self._product()
         while (sign := self._next("+", "-")) is not None:
             other = self._product()
+            n_added = value.n_added + other.n_added
+            for one, beside in ((value, other), (other, value)):
+                if beside.kind != "amount":  # the whole
+                    self._frees(one, {1.0, 100.0} if beside.is_percent else {1.0})
+            kinds = {each.kind for each in (value, other) if not self._is_free(each)}
             if value.is_percent != other.is_percent:
                 value, other = _alike(value, other)
-            self._quantity(value, other)
+                kinds = {value.kind, other.kind}
             amount = value.amount + (other.amount if sign == "+" else -other.amount)
-            value = self._step(amount, is_percent=value.is_percent)
+            value = replace(self._step(amount, _common(kinds)), n_added=n_added)
         return value
 
     def _product(self) -> _Value:
         value = self._power()
         while (sign := self._next("*", "/")) is not None:
             other = self._power()
-            if sign == "*":
-                amount = value.amount * other.amount
-                n_percents = value.is_percent + other.is_percent
-                # Half of 12% is a percent; 12% of 500 is not.
-                is_percent = n_percents == 1 and self._is_count(value, other)
-                value = self._step(amount / 100.0 ** (n_percents - is_percent), is_percent)
-                continue
-            self._quantity(value)
-            if other.amount == 0:
-                raise InputError("the arithmetic divides by zero", code="bad_arithmetic")
-            amount = value.amount / other.amount
-            if other.is_percent and not value.is_percent:
-                amount *= 100.0
-            value = self._step(amount, is_percent=value.is_percent and not other.is_percent)
+            value = self._times(value, other) if sign == "*" else self._over(value, other)
         return value
+
+    def _times(self, value: _Value, other: _Value) -> _Value:
+        amount = value.amount * other.amount
+        n_percents = value.is_percent + other.is_percent
+        if n_percents:
+            # Half of 12% is a percent; 12% of 500 is not.
+            number = other if value.is_percent else value
+            is_percent = n_percents == 1 and self._has(number, _COUNTS)
+            kind: Kind = "percent" if is_percent else "amount" if n_percents == 1 else "ratio"
+            return self._step(amount / 100.0 ** (n_percents - is_percent), kind)
+        for one, by in ((value, other), (other, value)):
+            if by.kind == "ratio" and self._frees(one, {100.0}):
+                return self._step(amount, "percent")
+            if self._frees(one, _DAYS):
+                return self._step(amount, by.kind)
+            if self._has(one, {100.0}):
+                return replace(self._step(amount, "amount"), hundred=one.operand)
+        is_ratio = value.kind == other.kind == "ratio"
+        product = self._step(amount, "ratio" if is_ratio else "amount")
+        return replace(product, is_product=not is_ratio)
+
+    def _over(self, value: _Value, other: _Value) -> _Value:
+        if other.amount == 0:
+            raise InputError("the arithmetic divides by zero", code="bad_arithmetic")
+        amount = value.amount / other.amount
+        # An average of sums has more parts than it is of.
+        counts = set(map(float, range(2, value.n_added + 1)))
+        if abs(value.amount) >= _LEAST_OF_A_YEAR:  # "3 / 12" is a share of twelve
+            counts |= _PARTS_OF_YEAR
+        self._frees(value, _DAYS)
+        if self._frees(other, (counts & _COUNTS) | _DAYS):
+            return self._step(amount, value.kind)
+        if value.is_product and self._frees(other, {100.0}):
+            return self._step(amount, "amount")
+        if value.is_percent:
+            return self._step(amount, "ratio" if other.is_percent else "percent")
+        if other.is_percent:
+            return self._step(amount * 100.0, "amount")
+        if value.hundred is not None and other.kind == "amount":
+            self.free.add(value.hundred)
+            return self._step(amount, "percent")
+        is_amount = value.kind == "amount" and other.kind == "ratio"
+        return self._step(amount, "amount" if is_amount else "ratio")
 
     def _power(self) -> _Value:
         value = self._signed()
         if self._next("**") is None:
             return value
-        self._exponents += 1
+        n_before = len(self.operands)
         exponent = self._nest(self._power)
-        self._exponents -= 1
+        for number in range(n_before, len(self.operands)):
+            self._frees(_Value(0.0, operand=number), _COUNTS)
         base = value.amount / 100.0 if value.is_percent else value.amount
         if abs(exponent.amount) > _MOST_EXPONENT:
             raise _unreadable(f"an exponent of {exponent.amount:g} is too large")
@@ -309,14 +415,14 @@ class _Parser:
             raise InputError(
                 f"{base:g} to the power of {exponent.amount:g} has no value", code="bad_arithmetic"
             ) from error
-        return self._step(amount, is_percent=False)
+        return self._step(amount, "amount" if value.kind == "amount" else "ratio")
 
     def _signed(self) -> _Value:
         sign = self._next("-", "+")
         if sign is None:
             return self._single()
         value = self._nest(self._signed)
-        return replace(value, amount=-value.amount) if sign == "-" else value
+        return replace(value, amount=-value.amount, operand=None) if sign == "-" else value
 
     def _single(self) -> _Value:
         if self._at >= len(self._tokens):
@@ -324,8 +430,9 @@ class _Parser:
         token = self._tokens[self._at]
         self._at += 1
         if isinstance(token, Figure):
-            self.operands.append((token, token.text, False))
-            return _Value(token.amount or 0.0, token.unit == "%", len(self.operands) - 1)
+            self.operands.append(token)
+            kind: Kind = "percent" if token.unit == "%" else "amount"
+            return _Value(token.amount or 0.0, kind, len(self.operands) - 1)
         if token == "(":
             value = self._nest(self._sum)
             if self._next(")") is None:
@@ -347,9 +454,9 @@ class _Parser:
             raise _unreadable("abs is of one number")
         if len({value.is_percent for value in values}) > 1:
             raise _unreadable(f"{name} mixes percents and other numbers")
-        self._quantity(*values)
         amount = _FUNCTIONS[name]([value.amount for value in values])
-        return self._step(amount, is_percent=values[0].is_percent)
+        step = self._step(amount, _common({value.kind for value in values}))
+        return replace(step, n_added=len(values)) if name == "sum" else step
 
     def _nest(self, read: Callable[[], _Value]) -> _Value:
         self._nested += 1
@@ -359,37 +466,45 @@ class _Parser:
         self._nested -= 1
         return value
 
-    def _step(self, amount: float, is_percent: bool) -> _Value:
+    def _step(self, amount: float, kind: Kind) -> _Value:
         if not math.isfinite(amount) or abs(amount) > _MOST:
             raise InputError(f"the arithmetic goes beyond {_MOST:g}", code="bad_arithmetic")
-        self.steps.append(amount)
-        return _Value(amount, is_percent)
+        self.steps.append(Step(amount, kind))
+        return _Value(amount, kind)
 
-    def _quantity(self, *values: _Value) -> None:
-        """These are added or divided: amounts that stand somewhere, and no counts."""
-        for value in values:
-            if value.operand is not None and not self._exponents:
-                figure, text, _ = self.operands[value.operand]
-                self.operands[value.operand] = (figure, text, True)
-
-    def _is_count(self, value: _Value, other: _Value) -> bool:
-        number = other if value.is_percent else value
+    # --- numbers that need no source --------------------------------------------------------------
+    def _has(self, value: _Value, wanted: Collection[float]) -> bool:
+        """Whether it is one of these numbers, written without unit, scale and decimals."""
+        if value.operand is None:
+            return False
+        figure = self.operands[value.operand]
         return (
-            number.operand is not None
-            and self.operands[number.operand][0].value in _CONSTANTS
-            and not self.operands[number.operand][0].unit
+            figure.value in wanted and not figure.unit and figure.scale == 1 and not figure.decimals
         )
+
+    def _frees(self, value: _Value, wanted: Collection[float]) -> bool:
+        """Marks it as a number that needs no source, if it is one of these."""
+        if value.operand is None or not self._has(value, wanted):
+            return False
+        self.free.add(value.operand)
+        return True
+
+    def _is_free(self, value: _Value) -> bool:
+        return value.operand is not None and value.operand in self.free
+
+
+def _common(kinds: Collection[Kind]) -> Kind:
+    return next(iter(kinds)) if len(kinds) == 1 else "amount"
 
 
 def _alike(value: _Value, other: _Value) -> tuple[_Value, _Value]:
     """A percent beside a plain number: "1 + 5%" is 1.05, "100 - 38%" is 62%."""
     plain = other if value.is_percent else value
     if plain.amount == 100.0:
-        return replace(value, is_percent=True), replace(other, is_percent=True)
+        return replace(value, kind="percent"), replace(other, kind="percent")
 
     def as_share(each: _Value) -> _Value:
-        return (
-            replace(each, amount=each.amount / 100.0, is_percent=False) if each.is_percent else each
-        )
+        amount = each.amount / 100.0 if each.is_percent else each.amount
+        return replace(each, amount=amount, kind="ratio")
 
     return as_share(value), as_share(other)

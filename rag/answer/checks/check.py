@@ -6,7 +6,6 @@ them an `Answer` (docs/adr/0029-checks-of-answers.md).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -17,13 +16,22 @@ from rag.answer.checks.arithmetic import (
     comes_to,
     count_of,
     recompute,
+    results_that_are,
 )
 from rag.answer.checks.citations import cite
-from rag.answer.checks.page_figures import PageFigures
+from rag.answer.checks.page_figures import PageFigures, unsaid_in
 from rag.answer.checks.plain_text import plain, plain_name
+from rag.answer.checks.quote_match import QuotedPage
+from rag.answer.checks.wording import (
+    is_quoted,
+    is_worded,
+    says_in_order,
+    tells_of_a_rise,
+)
 from rag.answer.draft import Draft, DraftClaim, Source
 from rag.answer.figures.read import Figure, figures_in
-from rag.errors import InputError
+from rag.deadline import Deadline
+from rag.errors import BackendError, InputError
 from rag.language.detection import ENGLISH, page_language, question_language
 from rag.ports import Evidence
 from rag.scoring.lexical import content_terms, terms
@@ -43,6 +51,10 @@ Policy = Literal["strict", "flag"]
 _NOTHING_STANDS = "Nothing of the answer could be found on the pages shown."
 _NO_ANSWER = "The documents do not answer this question."
 _MARK = "[unsupported]"
+_SEEN = "(seen in the image)"
+_SEEN_COUNTS = 0.5  # of a supported claim, in the confidence
+_MOST_FIGURES = 60  # of a claim; a sentence that anyone would read has a few
+_MOST_QUOTES = 300  # of an answer
 _TOLD_CHARS = 160  # of a quote that is not found; a model may have made up a page of it
 _REASON_CHARS = 400
 
@@ -85,21 +97,54 @@ class _Counted:
     checked: CheckedClaim
     n_offered: int
     n_held: int
+    n_verified: int
     recomputed: Recomputed | None
+
+    @property
+    def state(self) -> ClaimState:
+        return self.checked.claim.state
 
 
 class Checker:
-    """Checks the claims of one answer, in their order. Not thread-safe: one for each answer."""
+    """Checks the claims of one answer, in their order. Not thread-safe: one for each answer.
 
-    def __init__(self, evidence: Sequence[Evidence], *, policy: Policy) -> None:
+    Args:
+        evidence: the pages shown.
+        policy: what becomes of claims that do not stand.
+        question: whose words a formula may use.
+        deadline: looked at between claims, quotes and figures.
+        is_ours: the drafts were read off the pages by rules of ours, and no chat model wrote them;
+            only they may count their sources, and name what a formula says in their own words.
+    """
+
+    def __init__(
+        self,
+        evidence: Sequence[Evidence],
+        *,
+        policy: Policy,
+        question: str = "",
+        deadline: Deadline | None = None,
+        is_ours: bool = False,
+    ) -> None:
         self._pages = {page.number: page for page in evidence}
         self._figures = {page.number: PageFigures(page) for page in evidence}
+        self._quotable = {page.number: QuotedPage(page.text) for page in evidence}
+        self._languages: dict[int, str] = {}
         self._policy = policy
+        self._question = question
+        self._deadline = deadline or Deadline()
+        self._is_ours = is_ours
+        self._n_quotes = 0
         self._counted: dict[DraftClaim, _Counted] = {}
         self._citations: dict[tuple[object, ...], Citation] = {}
 
     def check(self, draft: DraftClaim) -> CheckedClaim:
-        """The claim, held against its pages; the same claim again is not checked again."""
+        """The claim, held against its pages; the same claim again is not checked again.
+
+        Raises:
+            Cancelled: the deadline was.
+            BackendError: `answer_timeout`, the time was over before all was checked.
+        """
         if draft not in self._counted:
             self._counted[draft] = self._count(draft)
         return self._counted[draft].checked
@@ -123,6 +168,9 @@ class Checker:
             prompt_hash: of the prompt's files.
             usage: tokens, where they were counted.
             notices: what the reader should know.
+
+        Raises:
+            Cancelled, BackendError: as `check`.
         """
         claims = () if draft.abstained else tuple(dict.fromkeys(draft.claims))
         checked = [self.check(claim) for claim in claims]
@@ -143,14 +191,13 @@ class Checker:
                 usage=usage,
                 notices=tuple(notices),
             )
-        held = support.citation_precision * support.citation_recall
         return Answer(
             text=" ".join(map(_sentence, shown)),
             abstained=False,
             model_id=model_id,
             citations=self._cited_by(shown),
             unsupported=unsupported,
-            confidence=held if confidence is None else confidence,
+            confidence=self._confidence(claims) if confidence is None else confidence,
             short=self._short(plain(draft.short), claims),
             claims=tuple(each.claim for each in checked),
             support=support,
@@ -159,11 +206,22 @@ class Checker:
             notices=tuple(notices),
         )
 
+    def _go_on(self) -> None:
+        self._deadline.require_wanted()
+        if self._deadline.is_over:
+            raise BackendError(
+                "the time for an answer was over before all that it says was checked",
+                code="answer_timeout",
+                next_step="Raise answer.deadline_s, or ask for less at a time.",
+            )
+
     # --- a claim ----------------------------------------------------------------------------------
     def _count(self, draft: DraftClaim) -> _Counted:
+        self._go_on()
         text = plain(draft.text)
         sources = self._sources(draft, text)
         reasons: list[str] = []
+        figures = figures_in(text.split())
         calculation = recomputed = None
         is_seen = not sources.quoted
         if not text:
@@ -172,9 +230,11 @@ class Checker:
             reasons.append(
                 "No source of it holds." if draft.sources else "No page is cited for it."
             )
+        elif len(figures) > _MOST_FIGURES:
+            reasons.append(f"It has {len(figures)} figures; at most {_MOST_FIGURES} are checked.")
         else:
             recomputed, calculation, missing = self._calculation(draft, sources, reasons)
-            missing += self._missing_figures(text, sources, recomputed)
+            missing += self._missing_figures(text, figures, sources, recomputed)
             # Words cannot tell what a chart shows, so what they lack may have been seen there.
             is_seen = is_seen or (bool(missing) and bool(sources.seen))
             if missing and not sources.seen:
@@ -191,10 +251,15 @@ class Checker:
             markers = {self._marker(source, citation, new) for source, citation in sources.held}
             claim = replace(claim, markers=tuple(sorted(markers)))
         checked = CheckedClaim(claim, tuple(new), tuple(sources.dropped))
-        return _Counted(checked, len(draft.sources), len(sources.held), recomputed)
+        n_verified = sum(citation.verified for _, citation in sources.held)
+        n_held = len(sources.held)
+        return _Counted(checked, len(draft.sources), n_held, n_verified, recomputed)
 
     def _sources(self, draft: DraftClaim, text: str) -> _Sources:
         found = _Sources()
+        # A formula of ours names what it reads; a chat model's may name anything.
+        formula = draft.formula if self._is_ours else ""
+        statement = f"{text} {formula} {draft.expression}"
         for source in draft.sources:
             page = self._pages.get(source.evidence)
             if page is None:
@@ -212,11 +277,18 @@ class Checker:
                 found.held.append((source, seen))
                 found.seen.append(page)
                 continue
+            self._go_on()
+            self._n_quotes += 1
+            if self._n_quotes > _MOST_QUOTES:
+                found.dropped.append(f"{where}: at most {_MOST_QUOTES} quotes are looked for.")
+                continue
             told = f'"{_shortened(plain(source.quote), _TOLD_CHARS)}"'
-            citation = cite(page, source.quote, marker=0, near=source.near)
+            citation = cite(
+                page, source.quote, marker=0, near=source.near, page=self._quotable[page.number]
+            )
             if citation is None:
                 found.dropped.append(f"{where} does not say {told}.")
-            elif not _speaks_of(citation.quote, f"{text} {draft.formula} {draft.expression}", page):
+            elif not self._speaks_of(citation.quote, statement, page):
                 found.dropped.append(f"{where} says {told}, but the quote does not speak of it.")
             else:
                 found.held.append((source, citation))
@@ -229,9 +301,9 @@ class Checker:
         """The arithmetic done again, and its operands that stand on no page cited."""
         if not draft.expression.strip():
             return None, None, []
-        if draft.expression.strip() == COUNT_OF_SOURCES:
+        formula = self._formula(draft, sources)
+        if self._is_ours and draft.expression.strip() == COUNT_OF_SOURCES:
             counted = count_of(len({each for _, each in sources.held if each.verified}))
-            formula = plain(draft.formula) or COUNT_OF_SOURCES
             return counted, Calculation(formula, COUNT_OF_SOURCES, counted.value), []
         try:
             recomputed = recompute(draft.expression)
@@ -239,34 +311,91 @@ class Checker:
             reasons.append(f"Its arithmetic does not hold: {error.message}.")
             return None, None, []
         pages = self._cited(sources)
-        missing = [
-            f"{operand.text} of its arithmetic stands on no page cited."
-            for operand in recomputed.operands
-            if not operand.is_constant
-            and not any(page.has_operand(operand.figure) for page in pages)
-        ]
+        figures = [each.figure for each in recomputed.operands if not each.is_constant]
+        if not figures:
+            reasons.append("Its arithmetic has no figure of a page.")
+        missing: list[str] = []
+        for figure in figures:
+            self._go_on()
+            if not any(page.has_operand(figure) for page in pages):
+                missing.append(f"{figure.text} of its arithmetic stands on no page cited.")
+        percents = [replace(figure, unit="%") for figure in figures]
+        if all(any(page.has_operand(each) for page in pages) for each in percents):
+            recomputed = recomputed.of_percents()
         expression = plain(draft.expression)
-        formula = plain(draft.formula) or expression
         return recomputed, Calculation(formula, expression, recomputed.value), missing
 
+    def _formula(self, draft: DraftClaim, sources: _Sources) -> str:
+        """What was calculated in words, where they are of the pages or the question."""
+        formula, expression = plain(draft.formula), plain(draft.expression)
+        if self._is_ours:
+            return formula or expression
+        quotes = [citation.quote for _, citation in sources.held]
+        if not is_worded(formula, [self._question, expression, *quotes]):
+            return ""
+        pages = self._cited(sources)
+        figures = figures_in(formula.split())
+        known = {each.amount for each in figures_in(f"{self._question} {expression}".split())}
+        is_shown = len(figures) <= _MOST_FIGURES and all(
+            each.amount in known or any(page.has(each, "", scales=frozenset()) for page in pages)
+            for each in figures
+        )
+        return formula if is_shown else ""
+
     def _missing_figures(
-        self, text: str, sources: _Sources, recomputed: Recomputed | None
+        self,
+        text: str,
+        figures: Sequence[Figure],
+        sources: _Sources,
+        recomputed: Recomputed | None,
     ) -> list[str]:
         """Figures of a claim that stand on no page cited and are no result, a sentence each."""
-        if _is_quoted(text, [citation.quote for _, citation in sources.held]):
+        if is_quoted(text, [plain(citation.quote) for _, citation in sources.held]):
             return []
         pages = self._cited(sources)
         scales = self._document_scales([*sources.quoted, *sources.seen])
         missing = []
-        for figure in figures_in(text.split()):
+        for figure in figures:
+            self._go_on()
             is_result = (
                 recomputed is not None
-                and comes_to(recomputed, figure, scales=sorted(scales))
+                and self._is_result(recomputed, figure, text, sorted(scales))
                 and all(page.may_be_in(figure.unit) for page in pages)
             )
             if not is_result and not any(page.has(figure, text, scales=scales) for page in pages):
                 missing.append(f"{figure.text} stands on no page cited.")
+        missing += [f"{each} stands on no page cited." for each in unsaid_in(text, pages)]
         return list(dict.fromkeys(missing))
+
+    def _is_result(
+        self, recomputed: Recomputed, figure: Figure, text: str, scales: Sequence[float]
+    ) -> bool:
+        """Whether the arithmetic comes to the figure, and not down where the claim says up."""
+        if not recomputed.operands:  # a count is of things
+            return not figure.unit and figure.value == recomputed.value and figure.scale == 1
+        results = results_that_are(recomputed, figure, scales=scales)
+        if (figure.value or 0.0) >= 0 and tells_of_a_rise(text, figure):
+            results = [step for step in results if step.amount >= 0]
+        return bool(results)
+
+    def _speaks_of(self, quote: str, statement: str, page: Evidence) -> bool:
+        """Whether a quote and a statement have a content word or a figure in common.
+
+        Words of two languages have none in common; that quote is held by its figures and its place.
+        """
+        if set(content_terms(statement)) & set(terms(quote)):
+            return True
+        amounts = {abs(each.amount) for each in figures_in(statement.split()) if each.amount}
+        shown = [each for each in figures_in(quote.split()) if each.amount]
+        if any(
+            abs(each.amount or 0.0) in amounts or abs(each.value or 0.0) in amounts
+            for each in shown
+        ):
+            return True
+        if page.number not in self._languages:
+            self._languages[page.number] = page_language(page.text.text)
+        language = self._languages[page.number]
+        return language != ENGLISH and language != question_language(statement)
 
     def _cited(self, sources: _Sources) -> list[PageFigures]:
         numbers = dict.fromkeys(page.number for page in [*sources.quoted, *sources.seen])
@@ -304,63 +433,54 @@ class Checker:
         return tuple(each for each in self._citations.values() if each.marker in markers)
 
     def _support(self, claims: Sequence[DraftClaim]) -> Support:
+        """What was verified: a quote found, a claim held; what was only seen is neither."""
+        counted = [self._counted[claim] for claim in claims]
+        n_offered = sum(each.n_offered for each in counted)
+        n_verified = sum(each.n_verified for each in counted)
+        n_supported = sum(each.state is ClaimState.SUPPORTED for each in counted)
+        return Support(
+            citation_precision=n_verified / n_offered if n_offered else 1.0,
+            citation_recall=n_supported / len(counted) if counted else 1.0,
+        )
+
+    def _confidence(self, claims: Sequence[DraftClaim]) -> float:
+        """Share of the sources that hold, times that of the claims; what was only seen is half."""
         counted = [self._counted[claim] for claim in claims]
         n_offered = sum(each.n_offered for each in counted)
         n_held = sum(each.n_held for each in counted)
-        n_standing = sum(each.checked.claim.state is not ClaimState.UNSUPPORTED for each in counted)
-        return Support(
-            citation_precision=n_held / n_offered if n_offered else 1.0,
-            citation_recall=n_standing / len(counted) if counted else 1.0,
-        )
+        stand = {ClaimState.SUPPORTED: 1.0, ClaimState.VISUAL: _SEEN_COUNTS}
+        n_standing = sum(stand.get(each.state, 0.0) for each in counted)
+        return (n_held / n_offered if n_offered else 1.0) * n_standing / max(1, len(counted))
 
     def _short(self, short: str, claims: Sequence[DraftClaim]) -> str:
-        """The short answer where a claim that stands says it, or its arithmetic comes to it."""
-        wanted = _folded(short)
-        figures = figures_in(short.split())
+        """The short answer where one supported claim says it, or its arithmetic comes to it."""
         for claim in claims:
             counted = self._counted[claim]
-            if not wanted or counted.checked.claim.state is ClaimState.UNSUPPORTED:
-                continue
-            text = counted.checked.claim.text
-            if re.search(rf"(?<!\w)(?<!\d[.,]){re.escape(wanted)}(?!\w|[.,]\d)", _folded(text)):
-                return short
-            told = figures_in(text.split())
-            if len(figures) != 1:
-                continue
-            # A question "in millions" is answered by the figure without its word of scale.
-            bare = [*told, *(replace(each, scale=1.0) for each in told)]
-            if any(_is_same(figures[0], each) for each in bare):
-                return short
-            scales = [1.0, *(each.scale for each in told)]
-            if counted.recomputed and comes_to(counted.recomputed, figures[0], scales=scales):
+            if counted.state is ClaimState.SUPPORTED and _says(counted, short):
                 return short
         return ""
 
 
-def _speaks_of(quote: str, statement: str, page: Evidence) -> bool:
-    """Whether a quote and a statement have a content word or a figure in common.
-
-    Words of two languages have none in common; that quote is held by its figures and its place.
-    """
-    if set(content_terms(statement)) & set(terms(quote)):
+def _says(counted: _Counted, short: str) -> bool:
+    text = counted.checked.claim.text
+    if says_in_order(text, short):
         return True
-    amounts = {abs(each.amount) for each in figures_in(statement.split()) if each.amount}
-    shown = [each for each in figures_in(quote.split()) if each.amount]
-    if any(
-        abs(each.amount or 0.0) in amounts or abs(each.value or 0.0) in amounts for each in shown
-    ):
+    figures = figures_in(short.split())
+    if len(figures) != 1:
+        return False
+    (figure,), words = figures, short.split()
+    rest = " ".join([*words[: figure.start], *words[figure.end :]])
+    if any(map(str.isalnum, rest)) and not says_in_order(text, rest):
+        return False
+    told = figures_in(text.split())
+    # A question "in millions" is answered by the figure without its word of scale.
+    bare = [*told, *(replace(each, scale=1.0) for each in told)]
+    if any(_is_same(figure, each) for each in bare):
         return True
-    language = page_language(page.text.text)
-    return language != ENGLISH and language != question_language(statement)
-
-
-def _is_quoted(text: str, quotes: Sequence[str]) -> bool:
-    """Whether a claim is nothing but its quotes: the page's own words mean what they mean there."""
-    rest = text
-    for quote in sorted(map(plain, quotes), key=len, reverse=True):
-        if quote:
-            rest = rest.replace(quote, " ")
-    return not any(map(str.isalnum, rest))
+    if counted.recomputed is None:
+        return False
+    value = replace(counted.recomputed, steps=counted.recomputed.steps[-1:])
+    return comes_to(value, figure, scales=[1.0, *(each.scale for each in told)])
 
 
 def _is_same(first: Figure, second: Figure) -> bool:
@@ -369,13 +489,7 @@ def _is_same(first: Figure, second: Figure) -> bool:
             second.day,
             second.precision,
         )
-    return first.amount == second.amount and (
-        first.unit == second.unit or not first.unit or not second.unit
-    )
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split()).strip(" .,;:!?\"'")
+    return first.amount == second.amount and (not first.unit or first.unit == second.unit)
 
 
 def _shortened(text: str, most: int) -> str:
@@ -395,4 +509,5 @@ def _sentence(claim: Claim) -> str:
     marks = "".join(f"[{marker}]" for marker in claim.markers)
     stop = "" if claim.text.endswith((".", "!", "?")) else "."
     flag = f" {_MARK}" if claim.state is ClaimState.UNSUPPORTED else ""
-    return f"{claim.text} {marks}".rstrip() + stop + flag
+    seen = f" {_SEEN}" if claim.state is ClaimState.VISUAL else ""
+    return f"{claim.text}{seen} {marks}".rstrip() + stop + flag
