@@ -13,25 +13,21 @@ from dataclasses import replace
 from datetime import date
 from functools import cached_property
 
-from rag.answer.figures.read import Figure, figures_in
-from rag.answer.figures.words import CURRENCIES, SCALES, UNITS, are_one_currency
+from rag.answer.checks.page_measures import MONEY, PageMeasures, n_digits
+from rag.answer.checks.signs import is_told_as_loss, is_written_as_loss
+from rag.answer.figures.counted import Counted, counted_in, tells
+from rag.answer.figures.read import Figure, figures_in, unread_in
+from rag.answer.figures.words import CURRENCIES, are_one_currency
 from rag.ports import Evidence
 
 _SAME = 1e-9  # relative; a float went through a product
 _ROUNDED_DIGITS = 3  # with fewer, too many figures of a page would round to it
-_AROUND = 12  # words in which a page says that a figure is a decrease
-_MONEY = frozenset(CURRENCIES.values())
 _PERCENT = frozenset({"%", "percentage point", "basis point"})
 
-_SCALE = "|".join(sorted(SCALES, key=len, reverse=True))
-_PAGE_SCALE = re.compile(
-    rf"(?:\b(?:in|en|of|us|u\.s\.|usd|eur|gbp|chf|inr|cad|aud|rs\.?|dollars?|euros?)|[($\u20ac\u00a3"
-    rf"\u00a5\u20b9])\s?({_SCALE}|tausend|milliers)\b"
-)
-_PAGE_LETTER = re.compile(r"(?:[$\u20ac\u00a3\u00a5\u20b9]|\b(?:usd|eur|gbp)) ?(m|mm|mn|bn|k)\b")
-_LETTERS = {"m": 1e6, "mm": 1e6, "mn": 1e6, "bn": 1e9, "k": 1e3}
-_THOUSANDS = re.compile(r"(?<![\d,.])['\u2019]?000(?:['\u2019]?s)?\b")
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+_LINES_OF_YEARS = 2  # below a day of the head of a table
+_AROUND = 6  # words in which a page says that a figure is a decrease
+_PAGE_NUMBER = re.compile(r"\b(?:pages?|pp?\.|pg\.|slide)\s?\d+\W*$", re.IGNORECASE)
 _SHORT_YEAR = re.compile(r"(?<![A-Za-z])FY[ _-]?(\d\d)(?!\d)", re.IGNORECASE)
 
 _NUMBERS = {
@@ -46,18 +42,10 @@ _NUMBERS = {
         "thirty forty fifty sixty seventy eighty ninety hundred".split(), start=3
     )
 }
-# English alone; in other languages a sign is held against a sign.
-_DOWN = re.compile(
-    r"\b(?:loss|losses|decreas\w*|declin\w*|reduc\w*|fell|fall\w*|drop\w*|down|lower|deficit|negative"
-    r"|outflow\w*|used|cost\w*|expens\w*|paid|pay\w*|tax\w*|charge\w*|deduct\w*|less|minus|decrement"
-    r"|depreciat\w*|amorti\w*|impair\w*|repurchas\w*|dividend\w*|interest|spent|provision\w*)\b",
-    re.IGNORECASE,
-)
-_UP = re.compile(
-    r"\b(?:profit\w*|income|gain\w*|increas\w*|grew|grow\w*|rose|rise|risen|surplus|up|higher"
-    r"|positive|earn\w*|inflow\w*)\b",
-    re.IGNORECASE,
-)
+
+# Scripts that leave no space between words glue nothing.
+_GLUED_BEFORE = re.compile(r"[^\W_\u3005-\u9fff\uac00-\ud7af]$|\d[.,]$")
+_GLUED_AFTER = re.compile(r"[^\W_\u3005-\u9fff\uac00-\ud7af]|[.,]\d")
 
 
 class PageFigures:
@@ -65,6 +53,7 @@ class PageFigures:
 
     def __init__(self, page: Evidence) -> None:
         self._page = page
+        self._measures = PageMeasures(page.text)
 
     @cached_property
     def figures(self) -> list[Figure]:
@@ -86,25 +75,12 @@ class PageFigures:
     @cached_property
     def scales(self) -> frozenset[float]:
         """What the page says its figures are in, as in 1e6 for "in millions"."""
-        words = [SCALES.get(match, 1e3) for match in _PAGE_SCALE.findall(self._lower)]
-        letters = [_LETTERS[match] for match in _PAGE_LETTER.findall(self._lower)]
-        thousands = [1e3] if _THOUSANDS.search(self._lower) else []
-        return frozenset([*words, *letters, *thousands])
+        return self._measures.main_scales
 
     @cached_property
     def currencies(self) -> frozenset[str]:
         named = {CURRENCIES[word] for word in self._page.text.words if word in CURRENCIES}
-        return frozenset(named | {each.unit for each in self.figures if each.unit in _MONEY})
-
-    @cached_property
-    def units(self) -> frozenset[str]:
-        """Names of all units written anywhere on the page."""
-        written = {UNITS[word] for word in _bare_words(self._page.text.words) if word in UNITS}
-        pairs = zip(self._page.text.words, self._page.text.words[1:], strict=False)
-        written |= {UNITS[pair] for pair in map(" ".join, pairs) if pair in UNITS}
-        if "%" in self._lower:
-            written.add("%")
-        return frozenset(written | {each.unit for each in self.figures if each.unit})
+        return frozenset(named | {each.unit for each in self.figures if each.unit in MONEY})
 
     @cached_property
     def years(self) -> frozenset[int]:
@@ -120,9 +96,23 @@ class PageFigures:
         return frozenset([*named, *dated, *alone, *glued])
 
     @cached_property
-    def _spelled(self) -> frozenset[float]:
-        words = _bare_words(self._lower.replace("-", " ").split())
-        return frozenset(_NUMBERS[word] for word in words if word in _NUMBERS)
+    def _spelled(self) -> list[Figure]:
+        return [
+            Figure(word, place, place + 1, _NUMBERS[part])
+            for place, word in enumerate(self._page.text.words)
+            for part in _bare_words(word.lower().split("-"))
+            if part in _NUMBERS
+        ]
+
+    @cached_property
+    def _told(self) -> set[tuple[str, int]]:
+        """Quarters, halves and ordinals; a day of a date is an ordinal."""
+        days = {
+            ("ordinal", each.day.day)
+            for each in self.figures
+            if each.day and each.precision in ("day", "yearless")
+        }
+        return {*tells(self._page.text.text), *days}
 
     @cached_property
     def _joined(self) -> list[Figure]:
@@ -180,13 +170,14 @@ class PageFigures:
             return self._has_date(wanted)
         if is_year(wanted) and int(wanted.value) in self.years:
             return True
-        if self._names_this_page(wanted, statement):
+        if self._is_page_number(wanted, statement):
             return True
         if wanted.unit not in _PERCENT and self._is_spelled(wanted):
             return True
         scales = scales | self.scales
         return any(
-            self._is_same(wanted, each, statement, scales) for each in self._near(wanted, scales)
+            self._is_same(wanted, each, statement, scales)
+            for each in self._near(wanted, scales | self._measures.scales)
         )
 
     def has_operand(self, wanted: Figure) -> bool:
@@ -208,9 +199,23 @@ class PageFigures:
     def may_be_in(self, unit: str) -> bool:
         """Whether the page speaks of no other money than this; any other unit may be."""
         return (
-            unit not in _MONEY
+            unit not in MONEY
             or not self.currencies
             or any(are_one_currency(unit, each) for each in self.currencies)
+        )
+
+    def tells(self, wanted: Counted) -> bool:
+        """Whether the page speaks of this quarter, half or ordinal."""
+        return (wanted.kind, wanted.number) in self._told
+
+    def says(self, token: str) -> bool:
+        """Whether a token stands on the page, or in the name of its document, as it is written."""
+        if _stands_in(token, self._page.text.text):
+            return True
+        return any(
+            _stands_in(each, name)
+            for name in (self._page.hit.source, self._page.hit.source.replace("_", " "))
+            for each in (token, token.replace("-", ""))
         )
 
     def _has_date(self, wanted: Figure) -> bool:
@@ -230,30 +235,62 @@ class PageFigures:
             is_day = each.day.day == wanted.day.day and each.precision != "month"
             if each.day.month != wanted.day.month or not (is_day or wanted.precision == "month"):
                 continue
-            # The head of a table says the day once and the years beside each other.
-            other_years = self.years if is_day or each.precision == "yearless" else ()
-            if wanted.precision == "yearless" or wanted.day.year in (each.day.year, *other_years):
+            if wanted.precision == "yearless" or wanted.day.year in self._years_of(each):
                 return True
         return False
 
-    def _names_this_page(self, wanted: Figure, statement: str) -> bool:
-        number = self._page.hit.ref.page_number
-        return wanted.value == number and bool(
-            re.search(rf"\b(?:page|p\.|slide)\s?{number}\b", statement, re.IGNORECASE)
-        )
+    def _years_of(self, shown: Figure) -> set[int]:
+        """Years that a date is said of: its own and those that follow it at once.
+
+        The head of a table says the day once and the years beside each other, or below it.
+        """
+        assert shown.day is not None
+        words = self._page.text.words
+        years = set() if shown.precision == "yearless" else {shown.day.year}
+        place = shown.end
+        while place < len(words):
+            bare = words[place].strip("(),;:.")
+            if _YEAR.fullmatch(bare):
+                years.add(int(bare))
+            elif bare not in ("and", "or", "&", "vs", "to", ""):
+                break
+            place += 1
+        if shown.precision == "yearless":
+            spans = self._page.text.line_spans
+            line = next(n for n, (_, end) in enumerate(spans) if shown.start < end)
+            for start, end in spans[line : line + 1 + _LINES_OF_YEARS]:
+                of_line = [word.strip("(),;:.") for word in words[start:end]]
+                is_head = start > shown.start and not any(
+                    any(map(str.isdigit, word)) and not _YEAR.fullmatch(word) for word in of_line
+                )
+                if is_head or start <= shown.start:
+                    years |= {int(word) for word in of_line if _YEAR.fullmatch(word)}
+        return years
+
+    def _is_page_number(self, wanted: Figure, statement: str) -> bool:
+        """Whether a figure is the number right after "page", and this is that page."""
+        is_bare = wanted.scale == 1 and not wanted.unit and not wanted.decimals
+        if not is_bare or wanted.value != self._page.hit.ref.page_number:
+            return False
+        words = statement.split()[: wanted.start + 1]
+        return _PAGE_NUMBER.search(" ".join(words)) is not None
 
     def _is_spelled(self, wanted: Figure) -> bool:
-        if wanted.scale != 1 or wanted.decimals or wanted.unit in _MONEY:
+        if wanted.scale != 1 or wanted.decimals or wanted.unit in MONEY:
             return False
-        return wanted.value in self._spelled and (not wanted.unit or wanted.unit in self.units)
+        return any(
+            each.value == wanted.value
+            and (not wanted.unit or self._measures.is_in_unit(each, wanted.unit))
+            for each in self._spelled
+        )
 
     def _is_same(
         self, wanted: Figure, shown: Figure, statement: str, scales: frozenset[float]
     ) -> bool:
         if shown.value is None or wanted.value is None or not self._is_same_unit(wanted, shown):
             return False
-        has_scale = shown.scale != 1 or shown.unit not in ("", *_MONEY)
-        factors = (shown.scale,) if has_scale else (1.0, *scales)
+        has_scale = shown.scale != 1 or shown.unit not in ("", *MONEY)
+        factors = {shown.scale} if has_scale else self._measures.factors_of(shown, scales)
         exact = [abs(shown.value) * factor / wanted.scale for factor in factors]
         if not any(_rounds_to(value, wanted) for value in exact):
             return False
@@ -262,26 +299,48 @@ class PageFigures:
     def _is_same_unit(self, wanted: Figure, shown: Figure) -> bool:
         if wanted.unit == shown.unit:
             return True
-        if wanted.unit in _MONEY and shown.unit in _MONEY:
+        if wanted.unit in MONEY and shown.unit in MONEY:
             return are_one_currency(wanted.unit, shown.unit)
         if not wanted.unit:
             return shown.unit not in _PERCENT
         if shown.unit:
             # "5 percent" of a page may be a difference of percents in a statement, and no money.
             return False
-        if wanted.unit in _MONEY:
-            return self.may_be_in(wanted.unit)
-        return wanted.unit in self.units
+        if wanted.unit in MONEY:
+            return self._measures.is_in_currency(shown, wanted.unit)
+        return self._measures.is_in_unit(shown, wanted.unit)
 
     def _is_same_sign(self, wanted: Figure, shown: Figure, statement: str) -> bool:
         if not wanted.value or not shown.value or (wanted.value > 0) == (shown.value > 0):
             return True
         if wanted.value > 0:
-            return not _UP.search(statement) or bool(_DOWN.search(statement))
-        around = self._page.text.span_text(
-            max(0, shown.start - _AROUND), min(len(self._page.text), shown.end + _AROUND)
+            words = statement.split()
+            return is_told_as_loss(" ".join(words[: wanted.start]), " ".join(words[wanted.end :]))
+        words_shown = self._page.text
+        return is_written_as_loss(
+            words_shown.span_text(max(0, shown.start - _AROUND), shown.start),
+            words_shown.span_text(shown.end, min(len(words_shown), shown.end + _AROUND)),
         )
-        return bool(_DOWN.search(around))
+
+
+def unsaid_in(text: str, pages: Sequence[PageFigures]) -> list[str]:
+    """Quarters, halves, ordinals and numerals of a statement that no page tells, as written.
+
+    What is not read as a figure cannot be held against one, so it has to stand there as it is.
+    """
+    statement = " ".join(text.split())
+    words = statement.split()
+    of_figures = unread_in(words)
+    counted = counted_in(statement)
+    asked = [
+        each
+        for each in counted
+        if each.kind != "ordinal" or any(each.text in token for token in of_figures)
+    ]
+    missing = [each.text for each in asked if not any(page.tells(each) for page in pages)]
+    unread = unread_in(words, covered=[(each.start, each.end) for each in counted])
+    missing += [token for token in unread if not any(page.says(token) for page in pages)]
+    return list(dict.fromkeys(missing))
 
 
 def is_year(figure: Figure) -> bool:
@@ -293,8 +352,7 @@ def _rounds_to(exact: float, wanted: Figure) -> bool:
     written = abs(wanted.value or 0.0)
     if _close(exact, written):
         return True
-    n_digits = len(f"{written:.{wanted.decimals}f}".replace(".", "").lstrip("0"))
-    if n_digits < _ROUNDED_DIGITS or is_year(wanted):
+    if n_digits(wanted) < _ROUNDED_DIGITS or is_year(wanted):
         return False
     return abs(exact - written) <= 0.5 * 10.0**-wanted.decimals * (1 + _SAME) + _SAME * exact
 
@@ -311,3 +369,14 @@ def _may_be(text: str, day: date) -> bool:
 
 def _bare_words(words: Sequence[str]) -> Iterator[str]:
     return (word.strip("()[].,;:") for word in words)
+
+
+def _stands_in(token: str, text: str) -> bool:
+    """Whether a token stands there whole, and is no part of a longer word or number."""
+    at = text.find(token)
+    while token and at >= 0:
+        before, after = text[max(0, at - 2) : at], text[at + len(token) : at + len(token) + 2]
+        if not (_GLUED_BEFORE.search(before) or _GLUED_AFTER.match(after)):
+            return True
+        at = text.find(token, at + 1)
+    return False

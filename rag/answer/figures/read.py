@@ -18,7 +18,7 @@ from rag.answer.figures.dates import LOOK_BACK, YEAR, date_at
 from rag.answer.figures.figure import Figure, Found
 from rag.answer.figures.words import CURRENCIES, SCALES, UNITS, unit_of
 
-__all__ = ["Figure", "figures_in"]
+__all__ = ["Figure", "figures_in", "unread_in"]
 
 
 def figures_in(words: Sequence[str]) -> list[Figure]:
@@ -33,6 +33,44 @@ def figures_in(words: Sequence[str]) -> list[Figure]:
     for word in words:
         starts.append(at)
         at += len(word) + 1
+    return [
+        replace(
+            each.figure,
+            text=text[each.start : each.end].strip(),  # "($ 5" has a blank where its sign was
+            start=bisect_right(starts, each.start) - 1,
+            end=bisect_right(starts, each.end - 1),
+        )
+        for each in _found_in(text)
+        if each.figure is not None
+    ]
+
+
+def unread_in(words: Sequence[str], *, covered: Sequence[tuple[int, int]] = ()) -> list[str]:
+    """Digits and numerals that no figure of `figures_in` reads, each with what it is glued to.
+
+    Args:
+        words: of a text.
+        covered: (start, end) characters of the words joined by one space that were read otherwise.
+    """
+    text = " ".join(words)
+    spans = [
+        *covered,
+        *((each.start, each.end) for each in _found_in(" ".join(map(_plain, words)))),
+    ]
+    is_read = bytearray(len(text))
+    for start, end in spans:
+        is_read[start:end] = b"\1" * (end - start)
+    found: list[str] = []
+    for pattern in (_NUMERALS, _ROMAN, _EASTERN):
+        found += [
+            match.group().strip(_MARKS)
+            for match in pattern.finditer(text)
+            if _is_numeral(match, is_read)
+        ]
+    return list(dict.fromkeys(found))
+
+
+def _found_in(text: str) -> list[Found]:
     found: list[Found] = []
     position = 0
     while (digits := _RUN.search(text, position)) is not None:
@@ -41,16 +79,7 @@ def figures_in(words: Sequence[str]) -> list[Figure]:
         position = max(read.end, digits.start() + 1)
         if read.figure is not None:
             found.append(_ranged(text, found, read))
-    return [
-        replace(
-            each.figure,
-            text=text[each.start : each.end].strip(),  # "($ 5" has a blank where its sign was
-            start=bisect_right(starts, each.start) - 1,
-            end=bisect_right(starts, each.end - 1),
-        )
-        for each in found
-        if each.figure is not None
-    ]
+    return found
 
 
 # --- characters -----------------------------------------------------------------------------------
@@ -77,16 +106,51 @@ def _plain(word: str) -> str:
     return word if word.isascii() else word.translate(_SIGNS)
 
 
+# --- what is not read -----------------------------------------------------------------------------
+_EAST = "\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts that leave no space between words
+_EASTERN_DIGITS = (
+    "\u3007\u96f6\u4e00\u4e8c\u4e24\u5169\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341"
+    "\u5eff\u5345\u767e\u5343\u4e07\u842c\u4ebf\u5104\u5146\u58f9\u8d30\u53c1\u8086\u4f0d"
+    "\u9646\u67d2\u634c\u7396\u62fe\u4f70\u4edf"
+)
+_MARKS = ".,;:!?()[]{}\"'\u201c\u201d\u2018\u2019"
+_NUMERALS = re.compile(rf"[^\s{_EAST}]+[{_EASTERN_DIGITS}]*")
+_EASTERN = re.compile(rf"[{_EASTERN_DIGITS}]{{2,}}")
+_ROMAN_NUMBER = r"(?=[MDCLXVI])M{0,4}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
+_ROMAN = re.compile(
+    rf"(?:(?<=\b[Ii]n )(?=[A-Z]{{2}})|(?=[A-Z]{{3}})){_ROMAN_NUMBER}(?![\w&])(?<![^\W_]-)"
+    rf"|\b(?=[A-Z]{{2}}){_ROMAN_NUMBER}(?= (?:{'|'.join(SCALES)}|%|percent)\b)"
+)
+
+
+def _is_numeral(match: re.Match[str], is_read: bytearray) -> bool:
+    """Whether a token has an unread digit of any kind, or is nothing but letters that count."""
+    if match.re is not _NUMERALS:
+        return not all(is_read[match.start() : match.end()])
+    return any(
+        _is_digit(char) and not is_read[place]
+        for place, char in enumerate(match.group(), start=match.start())
+    )
+
+
+def _is_digit(char: str) -> bool:
+    return char.isdigit() or unicodedata.category(char) in ("Nd", "Nl", "No")
+
+
 # --- numbers --------------------------------------------------------------------------------------
 _MOST_DIGITS = 40  # more are no amount, and a float would end in infinity
-_RUN = re.compile(r"\d(?:[\d.,']*\d)?[\u00bc-\u00be]?|[\u00bc-\u00be]")
+_VULGAR = {
+    char: unicodedata.numeric(char)
+    for char in map(chr, [*range(0xBC, 0xBF), *range(0x2150, 0x215F)])
+}
+_PART = f"[{''.join(_VULGAR)}]"
+_RUN = re.compile(rf"\d(?:[\d.,']*\d)?{_PART}?|{_PART}")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(\.\d+)?")
 _INDIAN = re.compile(r"\d{1,2}(?:,\d\d)+,\d{3}(\.\d+)?")
 _POINTS = re.compile(r"\d{1,3}(?:\.\d{3})+(,\d+)|\d{1,3}(?:\.\d{3}){2,}()")
 _APOSTROPHES = re.compile(r"\d{1,3}(?:'\d{3})+([.,]\d+)?")
 _PLAIN_NUMBER = re.compile(r"\d+(\.\d+)?")
 _COMMA = re.compile(r"\d+(,\d{1,2}|,\d{4,})|0(,\d+)")
-_VULGAR = {"\u00bc": 0.25, "\u00bd": 0.5, "\u00be": 0.75}
 _SPACED = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(,\d{1,2})?(?![\d.,]*\d)")
 _PARTED = re.compile(r"[1-9]\d{0,2}(?: ,\d{3})+(\.\d+)?(?![\d.,]*\d)")  # as OCR parts them
 
@@ -104,6 +168,8 @@ _CURRENCY_AFTER = re.compile(rf" ?({_CURRENCY})(?![^\W\d_])")
 _UNIT = "|".join(re.escape(each) for each in sorted(UNITS, key=len, reverse=True))
 _UNIT_AFTER = re.compile(rf"[ -]?({_UNIT})(?![^\W\d_])")
 _GLUED = re.compile(r"[^\W\d_]+")
+# "450M" is an amount; "3M" and "10K" are names, "450m" is a length.
+_GLUED_AMOUNT = re.compile(r"(?!10K)\d[\d,]*\d(?:[KMB]|(?<=\d\d\d) [MB])\b")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
 _NAME_AFTER = re.compile(r"-?[A-Z]{1,2}\b(?!-)")
 _CLOSE = re.compile(r" ?(%)? ?\)")
@@ -155,7 +221,12 @@ def _number_at(text: str, digits: re.Match[str], last: int) -> Found:
         unit = unit or (close[1] or "" if is_bracketed else "")
     elif text[start - 1 : start] == "[" and text[end : end + 1] == "]":
         return Found(end + 1)
-    scale, unit, stop = _closing(text, closed, unit, has_decimals=decimals > 0)
+    scale, unit, stop = _closing(
+        text,
+        closed,
+        unit,
+        may_abbreviate=decimals > 0 or _GLUED_AMOUNT.match(text, start, end + 2) is not None,
+    )
     if before["open"] and close is None and is_bracketed is False:
         held = _CLOSE.match(text, stop)
         if held is not None and _is_negative_amount(text, start - len(before.group()), held):
@@ -189,7 +260,7 @@ def _value_of(run: str) -> tuple[float, int] | None:
     part = _VULGAR.get(run[-1], 0.0)
     run = run[:-1] if part else run
     if not run:
-        return part, 1 if part == 0.5 else 2
+        return part, _decimals_of(part)
     for pattern, group, point in (
         (_PLAIN_NUMBER, "", "."),
         (_GROUPED, ",", "."),
@@ -204,8 +275,13 @@ def _value_of(run: str) -> tuple[float, int] | None:
             bare = (run.replace(group, "") if group else run).replace(point, ".").replace(",", ".")
             if len(bare) > _MOST_DIGITS:
                 return None
-            return float(bare) + part, max(0, len(tail) - 1)
+            return float(bare) + part, _decimals_of(part) if part else max(0, len(tail) - 1)
     return None
+
+
+def _decimals_of(part: float) -> int:
+    """Of a fraction written as one character: as many as say it, three where none do."""
+    return next((n for n in (0, 1, 2) if round(part, n) == part), 3)
 
 
 def _is_name(text: str, start: int, end: int, currency: str | None) -> bool:
@@ -223,7 +299,11 @@ def _is_name(text: str, start: int, end: int, currency: str | None) -> bool:
     if glued is not None:
         word = glued.group()
         is_known = word in UNITS or word.lower() in SCALES or word == "k" or word in CURRENCIES
-        is_scale = word in _LETTER_SCALES and (currency is not None or "." in text[start:end])
+        is_scale = word in _LETTER_SCALES and (
+            currency is not None
+            or "." in text[start:end]
+            or _GLUED_AMOUNT.match(text, start, end + 1)
+        )
         return not (is_known or is_scale or (word == "s" and is_year))
     return _NAME_AFTER.match(text, end) is not None
 
@@ -271,7 +351,7 @@ def _is_negative_amount(text: str, lead: int, close: re.Match[str]) -> bool:
     return not before.isalpha() and close is not None
 
 
-def _closing(text: str, end: int, currency: str, *, has_decimals: bool) -> tuple[float, str, int]:
+def _closing(text: str, end: int, currency: str, *, may_abbreviate: bool) -> tuple[float, str, int]:
     """The scale and unit that follow a number, and where they end."""
     scale = 1.0
     if currency != "%":
@@ -283,7 +363,7 @@ def _closing(text: str, end: int, currency: str, *, has_decimals: bool) -> tuple
         elif letters is not None and (
             currency
             or (letters.group() == "k")
-            or (has_decimals and letters[1].isupper() and letters[1] != "MM")
+            or (may_abbreviate and letters[1].isupper() and letters[1] != "MM")
         ):
             scale, end = _LETTER_SCALES[letters[1]], letters.end()
     if currency:

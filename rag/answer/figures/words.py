@@ -46,6 +46,9 @@ CURRENCIES: dict[str, str] = {
     "\u20b9": "INR", "Rs.": "INR", "Rs": "INR", "INR": "INR", "rupees": "INR",
     "CHF": "CHF", "SEK": "SEK", "NOK": "NOK", "DKK": "DKK", "PLN": "PLN", "KRW": "KRW",
     "\u20a9": "KRW", "TRY": "TRY", "\u20ba": "TRY", "RUB": "RUB", "\u20bd": "RUB",
+    "EURO": "EUR", "EUROS": "EUR", "AED": "AED", "SAR": "SAR", "QAR": "QAR", "KWD": "KWD",
+    "THB": "THB", "TWD": "TWD", "IDR": "IDR", "MYR": "MYR", "PHP": "PHP", "VND": "VND",
+    "CZK": "CZK", "HUF": "HUF", "ILS": "ILS",
     "\u00a2": "cent", "cents": "cent",
 }  # fmt: skip
 """Signs, codes and names to what they are called here."""
@@ -134,7 +137,7 @@ person: people, persons
 customer: customers
 store: stores
 unit: units
-point: points
+point: points, pts
 """.replace("\u00b0 C", "\u00b0 C")
 
 
