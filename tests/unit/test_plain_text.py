@@ -10,7 +10,8 @@ _PARTS = st.sampled_from(
     """<b> </b> <img < > & &lt; &#60; &amp; ; [ ] ( ) ! [3] [1,2] ![ ]( ][ http://
     https://evil.com/a?b=c www. evil.com javascript: mailto: :// \\\\
     \x1b[31m \x1b] \x07 \u202e \u200b \u00ad rose 5 % . , / 1
-    \u3010 \u3011 \u4e2d""".split()
+    \u3010 \u3011 \u4e2d ** __ ` &amp;lt; &amp;amp; [.] a.b.evil.com 10.1.2.3/q \uff0e \u3002 ?q=1
+    2**3 \u2800 \u3164 xn--p1ai *""".split()
 ) | st.sampled_from([" ", "\n", "\ud800", "\U000e0041", "\u00e9", "&lt;script&gt;"])
 _TEXTS = st.lists(_PARTS | st.text(max_size=4), max_size=25).map("".join)
 
@@ -45,6 +46,15 @@ def test_nothing_that_comes_out_is_rendered_fetched_or_followed(text):
     assert [live for live in _LIVE if re.search(live, shown)] == []
 
 
+@settings(max_examples=1000)
+@given(text=_TEXTS)
+@example("&amp;lt;img src=x&amp;gt; Revenue")
+@example("&<b></b>lt;b&gt;")
+@example("*<b></b>*bold**")
+def test_what_is_plain_stays_as_it_is(text):
+    assert plain(plain(text)) == plain(text)
+
+
 @settings(max_examples=25)
 @given(
     text=_TEXTS, opened=st.sampled_from(["<a ", "[", "[a](", "&#", "\x1b]", "x" * 500, "![" * 20])
@@ -74,6 +84,19 @@ def test_no_more_than_so_much_is_held_back(text, opened):
         ("Amazon.com, Inc. and ir@x.com", "Amazon.com, Inc. and ir@x.com"),
         ("c2VjcmV0.evil.com", "c2VjcmV0[.]evil[.]com"),
         ("evil.com/c2VjcmV0", "evil[.]com/c2VjcmV0"),
+        ("a.secret.evil.com", "a[.]secret[.]evil[.]com"),
+        ("at secret.Evil.COM.", "at secret[.]Evil[.]COM."),
+        ("10.1.2.3/q?secret=1 in 10.1.2.3", "10[.]1[.]2[.]3/q in 10.1.2.3"),
+        ("10.1.2.3:80", "10[.]1[.]2[.]3:80"),
+        ("secret[.]xn--p1ai/x?q=1", "secret[.]xn--p1ai/x"),
+        ("evil\uff0ecom/secret evil\u3002com/s", "evil[.]com/secret evil[.]com/s"),
+        ("\uff45vil\u2024com/secret?q", "evil[.]com/secret"),
+        ("\u53ce\uff11\uff0e\uff15\u3002\u6b21", "\u53ce\uff11\uff0e\uff15\u3002\u6b21"),
+        ("3.1.Revenue, U.S.GAAP, 1.2.3 m\u00b2", "3.1.Revenue, U.S.GAAP, 1.2.3 m\u00b2"),
+        ("**Revenue** __rose__ by `5 %`", "Revenue rose by 5 %"),
+        ("7 ** 3 + (1 + 2)**3 snake_case a*b", "7 ** 3 + (1 + 2)**3 snake_case a*b"),
+        ("the company`s Rev\u3164enue\u2800", "the company`s Revenue"),
+        ("&amp;lt;img src=evil.com/x&amp;gt; Revenue", "Revenue"),
         ("[go](javascript:alert(1))", "go"),
         ("\x1b[31mred\x1b[0m \u202eabc\u200b", "red abc"),
         ("\u0645\u06cc\u200c\u062e\u0648", "\u0645\u06cc\u200c\u062e\u0648"),

@@ -49,10 +49,14 @@ class PlainTextStream:
         self._stages: tuple[_Stage, ...] = (
             _Entities(),
             _Controls(),
+            _Emphasis(),
             _Tags(),
             _Links(),
             _Marks(),
+            _Emphasis(),  # what the stages between have brought together
             _Addresses(),
+            _Marks(),
+            _Emphasis(),
             _Guard(),
         )
 
@@ -77,7 +81,7 @@ class _Stage(Protocol):
 
 
 class _Entities:
-    """&lt; and &#60; are decoded once, before anything is looked for."""
+    """&lt; and &#60; are decoded to the end, "&amp;lt;" too, before anything is looked for."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -89,16 +93,25 @@ class _Entities:
             self._held = char
             return ""
         if char == ";":
-            return html.unescape(self.end() + char)
+            return self._decoded(self.end() + char)
         if char == "&":
             return self.end() + self.push(char)
         self._held += char
         is_name = char.isascii() and (char.isalnum() or char == "#")
         return "" if is_name and len(self._held) < _ENTITY_CHARS else self.end()
 
+    def _decoded(self, entity: str) -> str:
+        """It is shorter than the entity, and may be the beginning of another."""
+        decoded = html.unescape(entity)
+        return decoded if decoded == entity else "".join(map(self.push, decoded))
+
     def end(self) -> str:
         held, self._held = self._held, ""
         return held
+
+
+# Letters and patterns that are drawn as nothing.
+_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 class _Controls:
@@ -121,7 +134,9 @@ class _Controls:
             return " "
         if char in "\u200c\u200d" and _joins(self._last):
             return char
-        if unicodedata.category(char) in ("Cc", "Cf", "Cs") or _is_selector(char):
+        if char in _BLANKS or unicodedata.category(char) in ("Cc", "Cf", "Cs"):
+            return ""
+        if _is_selector(char):
             return ""
         self._last = char
         return char
@@ -149,6 +164,48 @@ def _joins(last: str) -> bool:
 def _is_selector(char: str) -> bool:
     """Selectors of variants say nothing to a reader, and can carry a text to a machine."""
     return "\ufe00" <= char <= "\ufe0f" or "\U000e0000" <= char <= "\U000e0fff"
+
+
+class _Emphasis:
+    """**words**, __words__ and `words` are words; "2 ** 3" is a power, and "company`s" a word."""
+
+    def __init__(self) -> None:
+        self._before = ""
+        self._run = ""
+
+    def push(self, char: str) -> str:
+        if char in "*_`":
+            self._run = (self._run + char)[:_RUN_CHARS]
+            return ""
+        run, self._before = self._settled(char), char
+        return run + char
+
+    def end(self) -> str:
+        return self._settled("")
+
+    def _settled(self, after: str) -> str:
+        """What stays of the marks between two characters."""
+        run, before, self._run = self._run, self._before, ""
+        is_kept = run in ("", "*", "_") or (
+            (run == "`" and before.isalpha() and after.isalpha())
+            or (run == "__" and before.isalnum() and after.isalnum())
+            or (run == "**" and before in ("", " ") and after in ("", " "))
+            or (run == "**" and _ends_number(before) and _begins_number(after))
+        )
+        if run and is_kept:
+            self._before = run[-1]
+        return run if is_kept else ""
+
+
+_RUN_CHARS = 3  # a longer run of marks is no other than one of so many
+
+
+def _ends_number(char: str) -> bool:
+    return char.isdigit() or char == ")"
+
+
+def _begins_number(char: str) -> bool:
+    return char.isdigit() or char in ("(", "-")
 
 
 _BLOCK = re.compile(
@@ -310,10 +367,15 @@ _SCHEME = re.compile(
     r"[a-z][a-z0-9+.\-]*:[/\\]{2,}|\b(?:mailto|javascript|vbscript|data|file|tel|xmpp|blob):(?=\S)",
     re.IGNORECASE,
 )
+_DOT = r"(?:\.|\[\.\])"
 _HOST = re.compile(
-    r"(?<![\w@.-])(?P<user>[\w.+-]+@)?"
-    r"(?P<host>(?:[\w-]+\.)+[^\W\d_]{2,24})(?P<rest>(?::\d+)?(?P<path>[/\\?#][^\s\"'<>()\[\]]*)?)"
+    r"(?<![\w@-])(?P<user>[\w.+-]+@)?"
+    rf"(?P<host>(?:[\w-]+{_DOT})+(?:xn--[\w-]{{1,59}}|[^\W\d_]{{2,24}})"
+    rf"|(?:www{_DOT})?(?:\d{{1,3}}{_DOT}){{3}}\d{{1,3}})"
+    r"(?P<rest>(?::\d+)?(?P<path>[/\\?#][^\s\"'<>()\[\]]*)?)",
+    re.IGNORECASE,
 )
+_SHARE = re.compile(r"(?<!\S)\\{2,}")  # as of Windows
 _WWW = re.compile(r"\b(www)\.(?=\w|$)", re.IGNORECASE)  # of what is no whole host
 
 
@@ -324,14 +386,29 @@ class _Addresses:
         self._held = ""
 
     def push(self, char: str) -> str:
-        if char == " " or unicodedata.east_asian_width(char) in "WF":
+        if char == " " or (unicodedata.east_asian_width(char) in "WF" and not _is_of_address(char)):
             return self.end() + char
         self._held += char
         return self.end() + " " if len(self._held) >= _WORD_CHARS else ""
 
     def end(self) -> str:
         held, self._held = self._held, ""
-        return _as_words(held) if "." in held or ":" in held or "\\" in held else held
+        narrow = held if held.isascii() else _narrow(held)
+        if not any(char in narrow for char in ".:\\"):
+            return held
+        words = _as_words(narrow)
+        return held if words == narrow else words
+
+
+def _is_of_address(char: str) -> bool:
+    """Of wide characters, those that browsers take for a letter, digit or sign of an address."""
+    narrow = _narrow(char)
+    return narrow.isascii() and (narrow.isalnum() or narrow in ".:/?#@-_")
+
+
+def _narrow(text: str) -> str:
+    """With the dots, letters and digits that an address may as well be written with."""
+    return unicodedata.normalize("NFKC", text).replace("\u3002", ".")
 
 
 def _as_words(word: str) -> str:
@@ -339,20 +416,28 @@ def _as_words(word: str) -> str:
     while (bare := _SCHEME.sub("", word)) != word:
         word, had_scheme = bare, True
     word = word.replace("://", " ")
-    if word.startswith("\\\\"):
-        word = word.lstrip("\\")
+    word = _SHARE.sub("", word)
 
     def defanged(match: re.Match[str]) -> str:
         host, path = match["host"], match["path"] or ""
-        labels = host.split(".")
+        labels = host.replace("[.]", ".").split(".")
+        is_number = labels[-1].isdigit()  # as of a version, unless something follows
         is_address = had_scheme or bool(path) or labels[0].lower() == "www"
-        is_address |= len(labels) > 2 and labels[-1].islower() and min(map(len, labels)) > 1
+        is_address |= bool(match["rest"]) and is_number
+        is_address |= len(labels) > 2 and not is_number and any(map(_is_name, labels[:-1]))
         if not is_address or (match["user"] and not path and not had_scheme):
             return match.group()
         kept = re.split(r"[?#]", match["rest"])[0]
-        return (match["user"] or "") + host.replace(".", "[.]") + kept
+        return (match["user"] or "") + "[.]".join(labels) + kept
 
-    return _WWW.sub(r"\1[.]", _HOST.sub(defanged, word))
+    while (written := _WWW.sub(r"\1[.]", _HOST.sub(defanged, word))) != word:
+        word = written  # what was part of an address may be one by itself
+    return word
+
+
+def _is_name(label: str) -> bool:
+    """No letter of "U.S." and no number of a section."""
+    return len(label) > 1 and any(map(str.isalpha, label))
 
 
 class _Guard:
@@ -364,18 +449,27 @@ class _Guard:
     def __init__(self) -> None:
         self._last = ""
         self._has_space = False
+        self._entity = ""  # what may become one
 
     def push(self, char: str) -> str:
         if char == " ":
-            self._has_space = self._last != ""
+            self._has_space, self._entity = self._last != "", ""
             return ""
         last = self._last
         is_markup = (last == "<" and _opens_tag(char)) or (last == "]" and char in "([")
         # "[1[2]3]" is a mark once what it holds is gone.
         is_mark = last != "" and last in _OPENING and char.isdigit()
-        space = " " if self._has_space or is_markup or is_mark else ""
+        space = " " if self._has_space or is_markup or is_mark or self._ends_entity(char) else ""
         self._last, self._has_space = char, False
         return space + char
+
+    def _ends_entity(self, char: str) -> bool:
+        entity, self._entity = self._entity, ""
+        if char == "&":
+            self._entity = char
+        elif entity and char.isascii() and (char.isalnum() or char == "#"):
+            self._entity = entity + char if len(entity) < _ENTITY_CHARS else ""
+        return bool(entity) and char == ";" and html.unescape(entity + char) != entity + char
 
     def end(self) -> str:
         return ""
