@@ -179,3 +179,19 @@ def test_nothing_to_read_is_no_answer(pages):
 )
 def test_it_is_known_what_the_first_page_would_tell(question, of_cover):
     assert asks_of_cover(Question(question)) is of_cover
+
+
+@pytest.mark.parametrize(
+    ("heads", "step_pt", "answer"),
+    [
+        (("Harbour Link",), 30.0, "4G"),
+        (("Service of boats", "Harbour Link"), 14.0, None),  # a heading is no plain name
+    ],
+)
+def test_a_plain_name_in_what_would_be_quoted_may_be_less_near(heads, step_pt, answer):
+    lines = (*heads, "Turn your boat into an office with 4G", "Night watch")
+    if answer:
+        lines += ("Boat repair", "Buy parts for the boat")
+    masts = tuple(f"Mast {letter} 4G" for letter in ("abc" if answer else "abcde"))
+    question = "What technology does the boat's Harbour Link use?"
+    assert said(question, page(*lines, *masts, step_pt=step_pt)) == answer

@@ -35,6 +35,7 @@ _TELLING = 3  # words of a name that may have others between them
 _ANOTHER_STATEMENT, _NO_STATEMENT = 0.75, 0.8
 _CHANGE_OF_BALANCE = 0.4  # a cash flow statement says how a balance changed
 _ONE_PART = 0.6  # of a company, where another column says the whole
+_AMORTIZED = 0.85  # what a debt costs includes its discount, written off (ASC 835-30-45-3)
 _ONE_WORD = 0.7  # a name of one word is on many pages
 _INTERIM = 0.3  # a year is asked for, and the column is the end of a quarter
 _SHARE_OF_MONEY = 0.2  # statements report money, and shares of it beside that
@@ -263,6 +264,8 @@ def _same_name(label: Words, name: Words) -> float:
             return 0.9 if len(extra) < 6 else 0.85
         if extra[0] == "including":
             return 0.6
+        if extra[0] == "amortization" and "debt" in extra:
+            return _AMORTIZED
         if extra[0] in _ANOTHER_FIGURE:
             return 0.3
         return max(0.0, 0.9 - 0.12 * len(extra))

@@ -9,6 +9,7 @@ from rag.answer.asked_figures.cells import tables_of
 from rag.answer.asked_figures.find import Tables
 from rag.answer.asked_figures.names import name_words
 from rag.answer.asked_figures.sentences import SentenceFigure, Sentences
+from rag.answer.asked_figures.stated import StatedFigure
 from rag.answer.asked_figures.wanted import wanted_of
 from rag.answer.asked_figures.whose import pages_of, whose
 from rag.answer.asked_figures.written import draft_of, is_written_so
@@ -19,6 +20,7 @@ from rag.ports import Evidence
 _LEAST = 0.2
 # A figure of no known name, by the words of the question alone: many questions are near to it.
 _ANY_ROW, _ANY_SENTENCE = 0.9, 0.6
+_OUTRIGHT = 0.8  # a sentence that has all of those words
 _WRITTEN_OTHERWISE = 0.4  # in another currency, or in a scale that no page says
 _OF_NOBODY_KNOWN = 0.4  # neither a page nor a file's name says whom the question is about
 
@@ -43,10 +45,16 @@ def figure_proposal(question: Question, evidence: Sequence[Evidence]) -> Proposa
         return None
     confidence = found.score
     if found.is_figure and found.measure is None:
-        is_told = isinstance(found.operands[0].figure, SentenceFigure)
-        confidence *= _ANY_SENTENCE if is_told else _ANY_ROW
+        confidence *= _trust_in(found.operands[0].figure)
     if name and not named:
         confidence *= _OF_NOBODY_KNOWN
     if not is_written_so(wanted, found):
         confidence *= _WRITTEN_OTHERWISE
     return Proposal(draft_of(wanted, found), confidence) if confidence >= _LEAST else None
+
+
+def _trust_in(figure: StatedFigure) -> float:
+    """In a figure found by the words of the question alone."""
+    if not isinstance(figure, SentenceFigure):
+        return _ANY_ROW
+    return _OUTRIGHT if figure.is_outright else _ANY_SENTENCE

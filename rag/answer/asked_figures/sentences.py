@@ -27,6 +27,8 @@ _OF_MEASURE = 0.75  # and what statements have rows for is best taken from there
 _COVERED = 0.55  # share of what the name tells that a sentence must say
 _NO_TIME = 0.8  # no time is said, or none was asked for and this is not the latest
 _NEAR_WORDS = 30.0  # a figure so far from the words of its name is half as likely meant
+_PLAIN_WORDS = 50  # one of more is a table that was read as prose, or says much besides
+_SAYS_NOTHING = frozenset(name_words("be have has had do does did"))  # of which figure is meant
 _CHANGED = (
     0.5  # "increased $3 million" is a change, "up to $3 million" a limit; "increased to" is none
 )
@@ -40,6 +42,7 @@ class SentenceFigure:
 
     Attributes:
         called: how the question calls it: sentences have no labels.
+        is_outright: the sentence has every word of that.
     """
 
     evidence: Evidence
@@ -48,6 +51,7 @@ class SentenceFigure:
     period: Period | None
     place: int
     called: str = ""
+    is_outright: bool = False
 
     @property
     def name(self) -> str:
@@ -85,6 +89,11 @@ class _Sentence:
     @cached_property
     def terms(self) -> frozenset[str]:
         return frozenset(name_words(self.evidence.text.span_text(*self.span)))
+
+    @property
+    def is_plain(self) -> bool:
+        start, end = self.span
+        return end - start <= _PLAIN_WORDS and self.evidence.text.words[end - 1][-1] in ".?!"
 
     def places(self, name: Words) -> list[int]:
         """The words of it that say one of a name."""
@@ -133,6 +142,7 @@ class Sentences:
         """
         found: list[Found] = []
         trust = SENTENCE if measure is None else _OF_MEASURE
+        name = _telling(name, called)
         names = [name] if measure is None else [*measure.asked, *measure.rows]
         for sentence in self._sentences:
             terms = sentence.terms
@@ -141,7 +151,8 @@ class Sentences:
             if share < (_COVERED if measure is None else 1.0):
                 continue
             places = sentence.places(said) or [0]
-            for figure in _figures(sentence, called):
+            is_outright = len(said) > 1 and set(said) <= terms and sentence.is_plain
+            for figure in _figures(sentence, called, is_outright=is_outright):
                 time = _time(figure, period)
                 if time == 0 or not _is_of_kind(figure, called, measure):
                     continue
@@ -183,7 +194,7 @@ def _sentences(page: Evidence) -> Iterator[_Sentence]:
             yield _Sentence(page, (first, end))
 
 
-def _figures(sentence: _Sentence, called: str) -> Iterator[SentenceFigure]:
+def _figures(sentence: _Sentence, called: str, *, is_outright: bool) -> Iterator[SentenceFigure]:
     """The numbers of a sentence, each with the time it is of."""
     start, end = sentence.span
     words = sentence.evidence.text.words[start:end]
@@ -217,6 +228,7 @@ def _figures(sentence: _Sentence, called: str) -> Iterator[SentenceFigure]:
             None if mention is None else mention.period,
             start + figure.start,
             called,
+            is_outright,
         )
 
 
@@ -248,6 +260,17 @@ def _is_change(figure: SentenceFigure) -> bool:
 
 
 _ASKS_SHARE = re.compile(r"\b(?:percent\w*|proportion|share of|rate)\b|%", re.IGNORECASE)
+
+
+def _telling(name: Words, called: str) -> Words:
+    """The words that say which figure is meant: "%" beside it says that it is a share."""
+    is_share = _ASKS_SHARE.search(called) is not None
+    words = tuple(
+        word
+        for word in name
+        if word not in _SAYS_NOTHING and not (is_share and _ASKS_SHARE.match(word))
+    )
+    return words or name
 
 
 def _is_of_kind(figure: SentenceFigure, called: str, measure: Measure | None) -> bool:

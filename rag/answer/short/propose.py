@@ -36,6 +36,8 @@ _QUOTE_WORDS = 40
 _FROM_LAYOUT = 0.2  # what is read off the layout counts before what is only near
 _LIST_SHARE = 0.5  # of the question's terms: what a list must be of to be counted
 _LEAST, _TIE = 0.6, 0.015  # of score: below, the passages speak for themselves
+_LEAST_OF_BEST = 0.55  # of a near one in the very passage that would be quoted without it,
+_PLAIN_NAME = 0.9  # where its form says that it is a name
 _NAME_NEAR = 0.45  # many words are names; only near ones may be said
 _LEAST_FITS = 0.5
 _CERTAIN = 0.7  # confidence in what the layout says outright
@@ -67,6 +69,7 @@ class ShortAnswer:
         fits: agreement of its form with what is asked for, 0 to 1.
         noun: whether what is counted or chosen from stands with it, 0 to 1.
         gap: of score, to the best candidate that says something else.
+        is_in_best: it stands in the passage that speaks most to the question.
         is_certain: read off the layout; whether the question's words stand on the page tells
             nothing of it.
     """
@@ -80,6 +83,7 @@ class ShortAnswer:
     noun: float
     score: float
     gap: float = 1.0
+    is_in_best: bool = False
     is_certain: bool = False
 
 
@@ -116,7 +120,11 @@ def _is_worth_saying(found: ShortAnswer) -> bool:
         return True
     if found.kind in (Kind.NAME, Kind.PLACE) and found.near < _NAME_NEAR:
         return False
-    return found.score >= _LEAST and found.gap >= _TIE and found.fits >= _LEAST_FITS
+    # Plain names alone: which of the numbers or the headings of a passage is meant is less plain.
+    is_plain_name = found.kind in _NAMES and found.fits >= _PLAIN_NAME
+    is_near_best = found.is_in_best and is_plain_name and found.near >= _NAME_NEAR
+    least = _LEAST_OF_BEST if is_near_best else _LEAST
+    return found.score >= least and found.gap >= _TIE and found.fits >= _LEAST_FITS
 
 
 def read_short_answer(
@@ -136,10 +144,11 @@ def read_short_answer(
     if wanted.kind in (Kind.TITLE, Kind.STEPS) or off_layout:
         return max(off_layout, key=lambda each: each.score, default=None)
     passages = _passage_scores(ranked)
+    best = [(each.page, span) for each in ranked[:1] for span in each.passage.spans]
     found = [
         each
         for index, layout in layouts.items()
-        for each in _scored(index, layout, question, wanted, weights, passages)
+        for each in _scored(index, layout, question, wanted, weights, passages, best)
     ]
     return _best(found, layouts)
 
@@ -186,6 +195,7 @@ def _scored(
     wanted: Wanted,
     weights: Mapping[str, float],
     passages: Mapping[tuple[int, Span], float],
+    best: Sequence[tuple[int, Span]] = (),
 ) -> Iterator[ShortAnswer]:
     in_question = set(terms(question.text))
     candidates = [
@@ -212,6 +222,9 @@ def _scored(
             near=value,
             fits=candidate.fits,
             noun=noun,
+            is_in_best=any(
+                page == index and start <= candidate.span[0] < end for page, (start, end) in best
+            ),
             score=value
             + _FITS * candidate.fits
             + _NOUN * noun
