@@ -12,7 +12,35 @@ from rag.errors import InputError
 
 
 def are_answer_runs(*folders: Path) -> bool:
-    return all((folder / MEASURES_FILE).exists() for folder in folders)
+    """Whether runs are compared by their answers, or else by what they found.
+
+    Raises:
+        InputError: a folder without a run, or one run of answers and one of searches.
+    """
+    for folder in folders:
+        if not _is_of_answers(folder) and not _is_of_searches(folder):
+            raise InputError(
+                f"there is no run in {str(folder)!r}",
+                next_step="`octavo eval run --out DIR` writes one; `octavo eval list DIR` names "
+                "those of searches.",
+            )
+    if all(map(_is_of_answers, folders)):
+        return True
+    if not all(map(_is_of_searches, folders)):
+        answers = next(folder for folder in folders if not _is_of_searches(folder))
+        raise InputError(
+            f"{str(answers)!r} is a run of answers, and the other one of searches",
+            next_step="Compare two with --answers, or two without.",
+        )
+    return False
+
+
+def _is_of_answers(folder: Path) -> bool:
+    return (folder / MEASURES_FILE).exists()
+
+
+def _is_of_searches(folder: Path) -> bool:
+    return (folder / "measures.json").exists()
 
 
 def compare_answers(

@@ -12,6 +12,7 @@ from typing import Any
 from eval.answer_folds import THRESHOLDS, AnsweredAt, fold_answers
 from eval.answer_measures import answer_figures, decision_of, judge
 from eval.answer_run import (
+    UNREADABLE_FILE,
     Ask,
     Progress,
     Row,
@@ -19,6 +20,7 @@ from eval.answer_run import (
     ask_all,
     gold_pages,
     questions_asked,
+    set_aside_unreadable,
     unanswerable_asked,
 )
 from eval.datasets import Dataset, Scope
@@ -139,6 +141,7 @@ def evaluate_answers(
         "encoder": by.encoder,
     }
     now_at = commit()
+    unreadable: list[int] = []
 
     def asked_at(threshold: float, folder: Path) -> tuple[AnsweredAt, dict[str, Row], str, int]:
         settings_hash = config_hash(
@@ -152,6 +155,7 @@ def evaluate_answers(
             }
         )
         folder.mkdir(parents=True, exist_ok=True)
+        unreadable.append(set_aside_unreadable(folder))
         rows, n_anew = ask_all(
             [*questions, *without],
             ask_at(threshold),
@@ -196,6 +200,12 @@ def evaluate_answers(
             **fold_answers({**others, plan.threshold: as_set}, fold_of, threshold=plan.threshold),
             "seed": plan.seed,
             "groups": len(frozenset().union(*_groups(dataset, plan).values())),
+        }
+    if n_unreadable := sum(unreadable):
+        figures["notices"]["answers_unreadable"] = {
+            "questions": n_unreadable,
+            "message": "lines of answers.jsonl were no answers; their questions were asked again, "
+            f"and the lines are in {UNREADABLE_FILE} beside it",
         }
     write_json_lines(
         out_dir / PER_QUERY_FILE,

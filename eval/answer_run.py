@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.datasets import Dataset, PageKey, Query, Scope
+from eval.datasets import Dataset, PageKey, Query, Scope, no_question
 from eval.runs import write_atomically
-from rag.errors import BackendError, InputError, RagError
+from rag.errors import BackendError, RagError
 
 ANSWERS_FILE = "answers.jsonl"
+UNREADABLE_FILE = "answers.jsonl.unreadable"
 _SAME_FAILURES = 5  # from the beginning; by then it is not the question
 
 Row = dict[str, Any]
@@ -57,9 +58,7 @@ def answerable_queries(
     else:
         queries = dataset.counted(scope)
     if not queries:
-        raise InputError(
-            f"dataset {dataset.name!r} has no question with gold pages in scope {scope!r}"
-        )
+        raise no_question(dataset, scope)
     return queries[:limit]
 
 
@@ -104,7 +103,7 @@ def ask_all(
         ask: one question to its answer, in the shape of `octavo ask --json`; a RagError, and an
             answer with an `error`, is a question that failed.
         out_dir: is there. Rows of the same `config_hash` that are there are taken over, except
-            those that failed; all others are dropped.
+            those that failed; all others are dropped, and so is what `set_aside_unreadable` finds.
         config_hash: of every setting that could change an answer.
         commit: of the code that answers; stands in each row, so that answers of older code show.
         progress: called with (questions answered, questions in all).
@@ -137,6 +136,19 @@ def ask_all(
     return {each.id: rows[each.id] for each in questions}, len(missing)
 
 
+def set_aside_unreadable(out_dir: Path) -> int:
+    """How many lines of `answers.jsonl` are no answers; they are kept beside it.
+
+    A last line without its end is a run that was cut off, and not counted.
+    """
+    path = out_dir / ANSWERS_FILE
+    unreadable = [line for line in _whole_lines(path) if line.strip() and _row(line) is None]
+    if unreadable:
+        with path.with_name(UNREADABLE_FILE).open("ab") as file:
+            file.writelines(line + b"\n" for line in unreadable)
+    return len(unreadable)
+
+
 def _answered(
     question: AnswerQuestion, ask: Ask, provenance: Mapping[str, str]
 ) -> tuple[Row, RagError | None]:
@@ -153,13 +165,23 @@ def _answered(
 
 def _recalled(path: Path, config_hash: str) -> Iterator[Row]:
     """Answers that an earlier run with the same settings was given."""
-    if not path.exists():
-        return
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")  # the rest is empty or torn
-    for line in lines:
-        row: Row = json.loads(line)
-        if row.get("config_hash") == config_hash and not row.get("error"):
+    for line in _whole_lines(path):
+        row = _row(line)
+        if row is not None and row.get("config_hash") == config_hash and not row.get("error"):
             yield row
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """None of a file that is not there."""
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("id"), str) else None
 
 
 def _line(row: Row) -> str:

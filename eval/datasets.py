@@ -17,7 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from rag.errors import InputError
 
 Scope = Literal["corpus", "document"]
+_FOLDER = "A dataset is a folder with docs/, queries.jsonl and qrels.tsv."
 _QRELS_HEADER = ["query_id", "doc", "page", "relevance"]
+
+
+# How a file of a dataset is written, for whoever wrote it otherwise.
+_WRITTEN = {
+    "queries.jsonl": "A line is a JSON object with id, text, answer and type; doc is the document "
+    'it is about, scope is "corpus" or "document", gold_mode is "all" or "any".',
+    "unanswerable.jsonl": "A line is a JSON object with id, text and doc, the document that has no "
+    "answer; no id of queries.jsonl.",
+    "qrels.tsv": "Four columns with tabs between: query_id, doc (a file name below docs/), page "
+    "(from 1) and relevance (0 is none).",
+}
 
 
 class PageKey(NamedTuple):
@@ -113,17 +125,21 @@ def load_dataset(folder: Path) -> Dataset:
     if not documents:
         raise InputError(
             f"dataset {folder.name!r} has no docs/*.pdf",
-            next_step="A dataset is a folder with docs/, queries.jsonl and qrels.tsv.",
+            next_step=_FOLDER,
         )
     for doc in documents:
         if not doc.isprintable():  # a tab or line end would break the run file
-            raise InputError(f"docs/: file name {doc!r} holds control characters")
+            raise InputError(
+                f"docs/: file name {doc!r} holds control characters", next_step="Rename the file."
+            )
     queries = _read_rows(folder / "queries.jsonl", Query, documents)
     unanswerable: dict[str, UnanswerableQuery] = {}
     if (folder / "unanswerable.jsonl").exists():
         unanswerable = _read_rows(folder / "unanswerable.jsonl", UnanswerableQuery, documents)
     if shared := sorted(queries.keys() & unanswerable.keys()):
-        raise InputError(f"unanswerable.jsonl: id {shared[0]!r} is taken in queries.jsonl")
+        raise _ill_written(
+            "unanswerable.jsonl", f"unanswerable.jsonl: id {shared[0]!r} is taken in queries.jsonl"
+        )
     return Dataset(
         name=folder.resolve().name,
         folder=folder,
@@ -148,13 +164,12 @@ def _read_rows(
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise InputError(
-                f"{where}: {f'field {field!r}: ' if field else ''}{first['msg']}"
-            ) from error
+            said = f"{where}: {f'field {field!r}: ' if field else ''}{first['msg']}"
+            raise _ill_written(path.name, said) from error
         if row.id in rows:
-            raise InputError(f"{where}: id {row.id!r} is used twice")
+            raise _ill_written(path.name, f"{where}: id {row.id!r} is used twice")
         if row.doc is not None and row.doc not in documents:
-            raise InputError(f"{where}: field 'doc': {row.doc!r} is not in docs/")
+            raise _ill_written(path.name, f"{where}: field 'doc': {row.doc!r} is not in docs/")
         rows[row.id] = row
     return rows
 
@@ -166,26 +181,36 @@ def _read_qrels(
     lines = _lines(path)
     where, header = next(lines, (f"{path.name} line 1", ""))
     if header.split("\t") != _QRELS_HEADER:
-        raise InputError(f"{where}: wants the header {' '.join(_QRELS_HEADER)!r}, tab-separated")
+        raise _ill_written(
+            path.name, f"{where}: wants the header {' '.join(_QRELS_HEADER)!r}, tab-separated"
+        )
     for where, line in lines:
         fields = line.split("\t")
         if len(fields) != len(_QRELS_HEADER):
-            raise InputError(f"{where}: wants 4 fields between tabs, got {len(fields)}")
+            raise _ill_written(
+                path.name, f"{where}: wants 4 fields between tabs, got {len(fields)}"
+            )
         query_id, doc, page, relevance = fields
         if query_id not in queries:
-            raise InputError(f"{where}: field 'query_id': {query_id!r} is not in queries.jsonl")
+            raise _ill_written(
+                path.name, f"{where}: field 'query_id': {query_id!r} is not in queries.jsonl"
+            )
         if doc not in documents:
-            raise InputError(f"{where}: field 'doc': {doc!r} is not in docs/")
+            raise _ill_written(path.name, f"{where}: field 'doc': {doc!r} is not in docs/")
         if not page.isascii() or not page.isdigit() or int(page) < 1:
-            raise InputError(f"{where}: field 'page': wants a number from 1, got {page!r}")
+            raise _ill_written(
+                path.name, f"{where}: field 'page': wants a number from 1, got {page!r}"
+            )
         if not relevance.isascii() or not relevance.isdigit():
-            raise InputError(
-                f"{where}: field 'relevance': wants a number from 0, got {relevance!r}"
+            raise _ill_written(
+                path.name, f"{where}: field 'relevance': wants a number from 0, got {relevance!r}"
             )
         grades = qrels.setdefault(query_id, {})
         key = PageKey(doc, int(page))
         if key in grades:
-            raise InputError(f"{where}: {doc} page {page} is graded twice for {query_id!r}")
+            raise _ill_written(
+                path.name, f"{where}: {doc} page {page} is graded twice for {query_id!r}"
+            )
         grades[key] = int(relevance)
     return qrels
 
@@ -197,18 +222,38 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     except FileNotFoundError as error:
         raise InputError(
             f"dataset {path.parent.name!r} has no {path.name}",
-            next_step="A dataset is a folder with docs/, queries.jsonl and qrels.tsv.",
+            next_step=_FOLDER,
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path.name} is not UTF-8: {error.reason} at byte {error.start}"
+            f"{path.name} is not UTF-8: {error.reason} at byte {error.start}",
+            next_step="Save it as UTF-8.",
         ) from error
     except OSError as error:
-        raise InputError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise InputError(
+            f"{path.name} cannot be read: {error.strerror}", next_step=_FOLDER
+        ) from error
     # Not splitlines(): a question may hold a line separator that JSON leaves as it is.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{path.name} line {number}", line.rstrip("\r")
+
+
+def _ill_written(name: str, said: str) -> InputError:
+    return InputError(said, next_step=_WRITTEN[name])
+
+
+def no_question(dataset: Dataset, scope: Scope) -> InputError:
+    """The error of a dataset that has nothing to ask in a scope."""
+    counts = (
+        'With --scope document those count that name their "doc".'
+        if scope == "document"
+        else 'With --scope corpus those count whose "scope" is not "document".'
+    )
+    return InputError(
+        f"dataset {dataset.name!r} has no question with gold pages in scope {scope!r}",
+        next_step=f"Questions count that have a page in qrels.tsv. {counts}",
+    )
 
 
 def _digest(folder: Path, documents: tuple[str, ...]) -> str:

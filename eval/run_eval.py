@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from eval.datasets import Dataset, Query, Scope
+from eval.datasets import Dataset, Query, Scope, no_question
 from eval.measures import Values, mean, measure_queries
 from eval.provenance import commit, config_hash, machine
 from eval.runs import Hit, checked_hits, write_atomically, write_json_lines, write_run
@@ -161,9 +161,7 @@ def evaluate(
     """
     queries = dataset.counted(scope)
     if not queries:
-        raise InputError(
-            f"dataset {dataset.name!r} has no question with gold pages in scope {scope!r}"
-        )
+        raise no_question(dataset, scope)
     settings_hash = config_hash(
         {
             "config": dict(config or {}),

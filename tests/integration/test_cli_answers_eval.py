@@ -266,6 +266,25 @@ def test_a_torn_line_is_asked_again(octavo, dataset, tmp_path):
     assert [call["question"] for call in octavo.asked] == ["Which colour?"]
 
 
+def test_a_line_that_is_no_answer_is_told_kept_aside_and_asked_again(
+    octavo, dataset, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    measured(dataset, out)
+    path = out / "answers.jsonl"
+    _, *others = path.read_bytes().splitlines(keepends=True)
+    bad = [b'{"id": "q1", \xff oh\n', b"[1]\n", b"{}\n"]
+    path.write_bytes(b"".join([*bad, b"\n", *others]))
+    octavo.asked.clear()
+    capsys.readouterr()
+    notices = measured(dataset, out)["notices"]
+    assert [call["question"] for call in octavo.asked] == ["How many?"]
+    assert notices["answers_unreadable"]["questions"] == 3
+    assert "answers_unreadable" in capsys.readouterr().out
+    assert (out / "answers.jsonl.unreadable").read_bytes() == b"".join(bad)
+    assert "answers_unreadable" not in measured(dataset, out)["notices"]
+
+
 def test_answers_of_somebody_else_are_asked_anew(octavo, dataset, tmp_path):
     out = tmp_path / "out"
     measured(dataset, out)
@@ -320,6 +339,23 @@ def test_two_runs_of_answers_are_compared_on_the_questions_that_count(
     capsys.readouterr()
     assert run(["eval", "compare", both[0], str(tmp_path / "third")]) == 1
     assert "differ in pages" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_run_that_is_not_there_is_the_one_that_is_named(
+    octavo, dataset, tmp_path, capsys, place
+):
+    measured(dataset, tmp_path / "there")
+    (tmp_path / "searched").mkdir()
+    (tmp_path / "searched" / "measures.json").write_text("{}")
+    for name, message in (("absent", "there is no run in"), ("searched", "run of answers")):
+        both = [str(tmp_path / "there")]
+        both.insert(place, str(tmp_path / name))
+        capsys.readouterr()
+        assert run(["eval", "compare", *both]) == 1
+        (said, *_) = capsys.readouterr().err.splitlines()
+        assert message in said
+        assert ("absent'" if name == "absent" else "there'") in said
 
 
 def test_json_is_the_figures_and_where_they_are(octavo, dataset, tmp_path, capsys):

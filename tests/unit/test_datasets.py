@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from eval.answer_run import answerable_queries
 from eval.datasets import PageKey, load_dataset
 from rag.errors import InputError
 
@@ -172,6 +173,34 @@ def test_a_file_that_is_not_utf8_is_refused(write: Write) -> None:
     (folder / "queries.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"queries.jsonl is not UTF-8"):
         load_dataset(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"queries__jsonl": lines([QUERIES[0] | {"scope": "document"}])}, "doc is the document"),
+        ({"unanswerable__jsonl": '{"id": "u1", "text": "?"}\n'}, "id, text and doc"),
+        ({"qrels__tsv": "q1\n"}, "Four columns"),
+    ],
+)
+def test_who_writes_a_file_otherwise_is_told_how_it_is_written(
+    write: Write, files: dict[str, str], named: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        load_dataset(write(**files))
+    assert named in refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("scope", "named"), [("corpus", '"scope" is not "document"'), ("document", 'name their "doc"')]
+)
+def test_who_has_no_question_in_a_scope_is_told_which_count(
+    write: Write, scope: Any, named: str
+) -> None:
+    dataset = load_dataset(write(qrels__tsv=QRELS.splitlines()[0]))
+    with pytest.raises(InputError, match="no question with gold pages") as refused:
+        answerable_queries(dataset, scope)
+    assert named in refused.value.next_step
 
 
 @pytest.mark.devset
