@@ -148,7 +148,7 @@ def ask(
     if heatmap is not None and page is not None:
         beside = _boxes_beside(result["citations"], result["citations"][0])
         write_evidence(page, beside, heatmap)
-    elif heatmap is not None:
+    elif heatmap is not None and not common.as_json:
         output.note(f"No page is cited, so {output.clean(heatmap)} is not written.")
     return exit_codes.DONE if result["error"] is None else exit_codes.FAILED
 
