@@ -75,9 +75,3 @@ def test_every_citation_stands_in_the_words_of_its_page(octavo, devset):
             assert citation["quote"] in page.text
             assert citation["boxes"]
     assert n_citations >= 3
-
-
-def test_answering_adds_little_to_searching(octavo):
-    timings = [octavo.ask("What are the compulsory courses?").timings for _ in range(5)]
-    # 50 ms on an idle core; a bound that also holds beside other work
-    assert min(timing["answer"] for timing in timings) < 150

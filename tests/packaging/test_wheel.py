@@ -31,6 +31,7 @@ OPTIONAL = {
         "rag/scoring/torch_device.py",
         "rag/apps/vision_checks.py",
         "rag/encoders/",
+        "rag/local_chat/",
         "rag/rerankers/",
         "rag/testing/",
         "eval/bench/",
@@ -38,7 +39,10 @@ OPTIONAL = {
     "triton": {"rag/scoring/maxsim_triton.py", "eval/bench/"},
     "late_interaction_kernels": {"rag/scoring/maxsim_torch.py"},
     "colpali_engine": {"rag/encoders/", "rag/testing/"},
-    "transformers": {"rag/encoders/", "rag/rerankers/", "rag/testing/"},
+    "transformers": {"rag/encoders/", "rag/local_chat/", "rag/rerankers/", "rag/testing/"},
+    "langchain_core": {"rag/langchain_adapter.py"},
+    "langchain": set(),  # looked up by its name in rag/langchain_adapter.py
+    "llguidance": {"rag/local_chat/"},
     "sentence_transformers": {
         "rag/encoders/dense_sentence.py",
         "rag/rerankers/cross_encoder.py",
