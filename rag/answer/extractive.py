@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rag.answer.asked_figures.formula import amounts_of
 from rag.answer.asked_figures.measures import known_measure
@@ -10,11 +12,15 @@ from rag.answer.asked_figures.names import name_words
 from rag.answer.asked_figures.needed import document_of, needs_cover, searches_for
 from rag.answer.asked_figures.propose import figure_proposal
 from rag.answer.asked_figures.wanted import wanted_of as figure_wanted
+from rag.answer.asked_figures.whose import names_several
 from rag.answer.asked_lists.propose import list_proposal
 from rag.answer.checks.check import Checker
 from rag.answer.checks.plain_text import plain_name
 from rag.answer.confidence import confidence_of
 from rag.answer.draft import Draft, DraftClaim, Proposal, Source
+from rag.answer.figures.words import CURRENCIES
+from rag.answer.holding import has_content, trust_in_quotes
+from rag.answer.orders import gives_orders
 from rag.answer.passages import PassageKind, Span, column_heads
 from rag.answer.question import Question
 from rag.answer.ranking import RankedPassage, rank_passages
@@ -70,9 +76,14 @@ class ExtractiveAnswers:
         pages = [by_number[number] for number in sorted(by_number)]
         # A number that names something is none to be looked up in tables and written anew.
         is_code = read_kind(asked).kind is Kind.CODE
-        proposal = None if is_code else _surer(asked, pages)
+        is_none = not has_content(asked)
+        proposal = None if is_code or is_none else _surer(asked, pages)
         evidence = self._evidence(asked, pages)
-        ranked = rank_passages(asked, request.query.tokens.vectors, evidence)
+        ranked = [
+            each
+            for each in rank_passages(asked, request.query.tokens.vectors, evidence)
+            if not _gives_orders(each, evidence)
+        ]
         if proposal is None or proposal.confidence < self._settings.min_confidence:
             proposal = self._read(asked, ranked, evidence)
         request.deadline.require_wanted()
@@ -98,13 +109,31 @@ class ExtractiveAnswers:
         self, asked: Question, ranked: Sequence[RankedPassage], evidence: Sequence[Evidence]
     ) -> Proposal:
         """What is read in the words of the pages, as sure as the pages speak of what is asked."""
-        if _wants_a_figure(asked):
+        if not has_content(asked) or _wants_a_figure(asked) or names_several(asked.text, evidence):
             return Proposal(Draft(), 0.0)
         found = short_proposal(asked, ranked, evidence)
-        if found is not None:
-            return found
-        draft = _quoted(_chosen(ranked, evidence), evidence)
-        return Proposal(draft, confidence_of(asked, evidence) if ranked else 0.0)
+        is_short = found is not None and not any(
+            gives_orders(claim.text) for claim in found.draft.claims
+        )
+        if found is None or not is_short:
+            draft = _quoted(_chosen(ranked, evidence), evidence)
+            found = Proposal(draft, confidence_of(asked, evidence) if ranked else 0.0)
+        if found.draft.short in CURRENCIES:
+            found = replace(found, draft=_with_amount(found.draft))
+        sure = trust_in_quotes(asked, found.draft, evidence, is_short=is_short)
+        return replace(found, confidence=found.confidence * sure)
+
+
+def _with_amount(draft: Draft) -> Draft:
+    """A currency is no answer: with the amount that follows it."""
+    amount = rf"{re.escape(draft.short)}\s*\d[\d.,]*\d(?:\s(?:thousand|million|billion)\b)?"
+    found = [re.search(amount, claim.text) for claim in draft.claims]
+    return replace(draft, short=next((each[0] for each in found if each), draft.short))
+
+
+def _gives_orders(found: RankedPassage, evidence: Sequence[Evidence]) -> bool:
+    text = evidence[found.page].text
+    return any(gives_orders(text.span_text(*span)) for span in found.passage.spans)
 
 
 def _pages_meant(asked: Question) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from rag.answer.asked_figures.periods import periods_in
 from rag.answer.asked_figures.stated import quote_source
 from rag.answer.draft import Source
 from rag.answer.figures.read import Figure
+from rag.answer.figures.words import CURRENCIES, SCALES
 from rag.answer.passages import Span
 from rag.answer.tables.read import read_tables
 from rag.answer.tables.table import (
@@ -26,12 +27,16 @@ from rag.answer.tables.table import (
 )
 from rag.ports import Evidence
 
+_PEOPLE = frozenset(name_words("employees staff headcount people workers workforce personnel"))
+_OF_MONEY = frozenset(name_words("cost costs expense expenses benefits per wages salaries revenue"))
 _YEAR_DAYS, _APART_DAYS = 365, 20
 _HEAD_WORDS = 40  # of a page: what names a statement whose table has no title
 _GAP_WORDS = 6  # between the parts of a row that are quoted as one: signs, leaders
 _IN_PERCENT = re.compile(
     r"\(\s*(?:(?:in|as an?) )?(?:percent\w*|%)(?: of [^()]*)?\s*\)", re.IGNORECASE
 )
+_IN_TITLE = re.compile(r"\b(?P<money>[A-Z]{3}) (?:thousand|million|billion)\b")
+_BY = re.compile(r"^(?:.*?[:.]\s)?(?P<name>[A-Za-z][A-Za-z ]{2,40}?)\s+by\s+[a-z]")
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 
 
@@ -159,6 +164,10 @@ class TableFigure:
     def scale(self) -> float:
         """What the written value is to be multiplied by."""
         table = self.page_table.table
+        if self._counts_people:
+            return self.cell.figure.scale
+        if self._unit:
+            return SCALES.get(self._unit[-1].lower(), 1.0)
         own = scale_of(table, self.row, self.cell)
         is_plain = own == table.scale == 1.0 and not self.is_percent and not is_per_share(self.row)
         return self.page_table.scale if is_plain else own
@@ -166,7 +175,30 @@ class TableFigure:
     @property
     def currency(self) -> str:
         unit = self.cell.figure.unit
+        if not unit and self._counts_people:
+            return ""
+        if not unit and self._unit:
+            return CURRENCIES.get(self._unit[0], "")
         return unit if unit and unit != "%" else self.page_table.table.currency
+
+    @cached_property
+    def _unit(self) -> list[str]:
+        """Words of the row's cell in a column of units: "EUR million"."""
+        table = self.page_table.table
+        for cell in self.row.texts:
+            column = table.column_of(cell)
+            if column is not None and column.head.strip(" .:").lower() in ("unit", "units"):
+                return cell.text.split()
+        if table.currency or table.scale != 1.0 or self.is_percent:
+            return []
+        ends = _IN_TITLE.search(table.title)
+        return [] if ends is None or ends["money"] not in CURRENCIES else ends[0].split()
+
+    @property
+    def _counts_people(self) -> bool:
+        """Whether it is no money, whatever the head of the table says: "Employees", "Headcount"."""
+        label = set(self.label)
+        return bool(label & _PEOPLE) and not label & _OF_MONEY
 
     @property
     def _column(self) -> Column | None:
@@ -213,6 +245,8 @@ def figures_of(page_table: PageTable) -> Iterator[TableFigure]:
     heads = [name_words(column.head) for column in table.columns]
     for number, row in enumerate(table.rows):
         label, section = label_words(row.label), name_words(" ".join(row.section))
+        if label == ("total",) and (whole := _BY.match(table.title)):
+            label = name_words(whole["name"])  # "Revenue by region": its total is the revenue
         own = periods_in(row.label) or periods_in(" ".join(row.section[-1:]))
         for cell in row.cells:
             if cell.figure.value is None:

@@ -84,6 +84,8 @@ def known_measure(name: Words) -> Measure | None:
         return by_name[name]
     bare = tuple(word for word in name if word not in _FILLERS)
     found = by_name.get(bare) or by_name.get((*bare, "ratio"))
+    if found is not None and found.statement and not found.is_percent and "rate" in name:
+        found = None  # a rate is no amount
     if found is None:
         share = by_name.get(tuple(word for word in bare if word not in _PERCENT))
         found = share if share is not None and share.is_percent else None

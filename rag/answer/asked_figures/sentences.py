@@ -17,6 +17,7 @@ from rag.answer.asked_figures.stated import Found, quote_source
 from rag.answer.draft import Source
 from rag.answer.figures.read import Figure, figures_in
 from rag.answer.figures.words import CURRENCIES
+from rag.answer.orders import gives_orders
 from rag.answer.passages import PassageKind, Span, cut_passages
 from rag.answer.tables.periods import matches
 from rag.answer.tables.table import Period
@@ -123,6 +124,7 @@ class Sentences:
                 sentence.span[0] <= start < sentence.span[1]
                 for start, _ in rows.get(page.number, ())
             )
+            and not gives_orders(page.text.span_text(*sentence.span))
         ]
 
     @cached_property

@@ -108,18 +108,25 @@ _SHARE_OF = re.compile(
     r"^(?P<top>.+?)\s+as\s+an?\s+(?:%|percent\w*|share|proportion)\s+of\s+(?P<bottom>.+)$",
     re.IGNORECASE,
 )
+_ASKING = re.compile(r"^(?:(?:what|is|was|were|are|the|an?)\b\s*)+", re.IGNORECASE)
+_SHARE_IN = re.compile(
+    r"^(?:share|percent\w*|proportion)\s+of\s+(?:"
+    r"(?P<bottom>.+?)\s+(?:is|was|were|are|came\s+from)\s+(?P<top>.+)"
+    r"|(?:the\s+)?(?P<first>.+?)\s+(?:in|of)\s+(?:the\s+)?(?P<second>total\b.+))$",
+    re.IGNORECASE,
+)
 _RATIO = re.compile(
     r"^(?:ratio\s+(?:of|between)\s+(?P<top>.+?)\s+(?:to|and)\s+(?P<bottom>.+)"
     r"|(?P<first>.+?)\s+to\s+(?P<second>.+?)\s+ratio)\b(?P<more>.*)$",
     re.IGNORECASE,
 )
-_NAME = r"[A-Z\d][\w.&\u2019']*"
+_NAME = r"[A-Z\d](?:[\w.&\u2019']|-(?=[A-Z]))*"
 _NAMES = rf"{_NAME}(?:(?:,?\s+|\s+(?:&|and|of)\s+){_NAME})*"
 _NAMED = re.compile(
     rf"\s*\b(?i:for|of|by|at|does|do|did)\s+(?:the\s+)?(?P<name>{_NAMES})(?=[\s,]|$)"
 )
 _OWNED = re.compile(
-    rf"(?P<name>(?:\b{_NAME}\s+)*\b[A-Z\d][\w.&]*?)(?:['\u2019]s|(?<=s)['\u2019])\s+"
+    rf"(?P<name>(?:\b{_NAME}\s+)*\b[A-Z\d](?:[\w.&]|-(?=[A-Z]))*?)(?:['\u2019]s|(?<=s)['\u2019])\s+"
 )
 
 
@@ -199,6 +206,15 @@ def at(formula: Formula, period: Period | None) -> Formula:
 def _quantity(phrase: str) -> Wanted | None:
     """A named figure, or a share or ratio of two."""
     text = " ".join(phrase.split()).strip(" ,;:")
+    if share := _SHARE_IN.match(_ASKING.sub("", text)):
+        part, whole = share["top"] or share["first"], share["bottom"] or share["second"]
+        first, second = _quantity(part), _quantity(whole)
+        if first is None or second is None:
+            return None
+        ratio = Operation("/", first.formula, second.formula)
+        return Wanted(
+            f"share of {first.name} in {second.name}", ratio, is_relative=True, is_growth=True
+        )
     while (shorter := _TAIL.sub("", _LEAD.sub("", text)).strip(" ,;:")) != text:
         text = shorter
     asides: list[str] = []

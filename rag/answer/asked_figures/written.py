@@ -10,14 +10,19 @@ from rag.answer.asked_figures.clause import Writing
 from rag.answer.asked_figures.formula import Amount
 from rag.answer.asked_figures.names import name_words
 from rag.answer.asked_figures.sentences import SentenceFigure
+from rag.answer.asked_figures.stated import StatedFigure
 from rag.answer.asked_figures.wanted import Wanted
+from rag.answer.asked_figures.whose import squashed
 from rag.answer.draft import Draft, DraftClaim, Source
 from rag.answer.figures.words import CURRENCIES, are_one_currency
 
 _SCALE_WORDS = {1e3: "thousand", 1e5: "lakh", 1e6: "million", 1e7: "crore", 1e9: "billion"}
 _SIGNS = "$\u20ac\u00a3\u00a5\u20b9"
-
-
+_LED = re.compile(r"(?:in|for|at|as|on|during)\b", re.IGNORECASE)
+_ORDINAL = re.compile(
+    r"(?:first|second|third|fourth|fiscal year|financial year|year|three|six|nine|twelve)\b",
+    re.IGNORECASE,
+)
 _LEAST_OF_SCALE = 0.1  # nobody asks in millions for what comes to less of one
 _NIL = "nil"  # what a dash says
 
@@ -120,7 +125,8 @@ def _exact_decimals(value: float) -> int:
 
 def _is_money(found: Calculated) -> bool:
     is_signed = any(each.figure.figure.unit not in ("", "%") for each in found.operands)
-    return is_signed or (found.measure is not None and found.measure.is_per_share)
+    is_per_one = any(" per " in f" {each.figure.name.casefold()} " for each in found.operands)
+    return is_signed or is_per_one or (found.measure is not None and found.measure.is_per_share)
 
 
 def _sources(found: Calculated) -> tuple[Source, ...]:
@@ -136,6 +142,8 @@ def _sentence(wanted: Wanted, found: Calculated, value: str) -> str:
         return f"{figure.heading}: {value}."
     name = wanted.name[:1].upper() + wanted.name[1:]
     aside = wanted.formula.aside if isinstance(wanted.formula, Amount) else ""
+    if not all(_names(each.figure, aside) for each in found.operands):
+        aside = ""  # a name of the question is said of figures only where the pages say it
     whose = f" of {aside}" if aside else ""
     verb = "were" if name.endswith("s") and not name.endswith("ss") else "was"
     # A page that calls it otherwise is quoted; who reads it should know that word.
@@ -145,14 +153,24 @@ def _sentence(wanted: Wanted, found: Calculated, value: str) -> str:
     return f"{name}{called}{whose}{_when(wanted, found)} {verb} {value}."
 
 
+def _names(figure: StatedFigure, aside: str) -> bool:
+    page = figure.evidence
+    said = squashed(f"{page.hit.source} {page.text.text}")
+    return all(squashed(word) in said for word in aside.split())
+
+
 def _when(wanted: Wanted, found: Calculated) -> str:
     """The times asked for, else the year of the figures."""
+    if found.is_figure and found.operands[0].figure.period is None:
+        return ""  # what is not said with the figure is not said of it
     asked = [period.text for period in wanted.periods]
     if len(asked) > 1:
         return f" from {asked[0]} to {asked[-1]}"
     if asked:
-        is_led = asked[0][:1].islower()
-        return f" {asked[0]}" if is_led else f" in {asked[0]}"
+        if _LED.match(asked[0]):
+            return f" {asked[0]}"
+        the = "the " if _ORDINAL.match(asked[0]) else ""
+        return f" in {the}{asked[0]}"
     years = _years(found)
     return f" in {years.pop()}" if len(years) == 1 else ""
 
