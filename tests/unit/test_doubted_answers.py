@@ -147,3 +147,15 @@ def test_a_time_asked_for_is_that_of_the_quote():
 def test_a_former_holder_is_not_the_present_one():
     page = prose(1, "The board of Acme was chaired by Marta Kowal until June 2023.")
     assert ask("Who is the chairman of Acme?", page).abstained
+
+
+@pytest.mark.parametrize(
+    ("question", "short"),
+    [
+        ("Gross profit of Acme Works in 2020", "$300 million"),
+        ("What was the gross profit of Acme Works at the end of 2020 in billions?", "0.3"),
+        ("What was the gross profit of Acme Works in 2021 minus 2020?", "$100 million"),
+    ],
+)
+def test_a_figure_is_asked_for_without_a_verb_in_another_scale_and_less_another(question, short):
+    assert ask(question, INCOME).short == short

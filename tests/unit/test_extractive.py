@@ -233,7 +233,7 @@ def test_heads_just_above_their_row_are_one_quote_with_it():
         (300, 128, "2022 @350 2021"),
         (72, 142, "Net income @300 3 @350 2"),
     ]
-    answer = ask("Net income of 2022", evidence(page_text(lines)))
+    answer = ask("Show the net income", evidence(page_text(lines)))
     assert answer.citations[0].quote == "2022 2021 Net income 3 2"
 
 

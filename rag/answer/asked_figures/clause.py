@@ -78,6 +78,18 @@ _DECIMALS = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\s*\([^()]*\)")
+_END_OF = re.compile(
+    r"\b(?:at|by|as (?:of|at)) (?:the )?end of (?:the )?"
+    r"(?=(?:fiscal |financial )?(?:year |FY ?)?\d{4}\b)",
+    re.IGNORECASE,
+)
+# Words and no verb of asking or telling.
+_NAMES_A_FIGURE = re.compile(
+    r"(?!(?:who|whom|whose|where|when|why|which|how|is|are|was|were|do|does|did|has|have|had|can|could"
+    r"|will|would|should|if|and|or|but|list|name|give|show|tell|explain|describe|compare|summari[sz]e"
+    r"|find|please)\b)(?:[\w&.,'\u2019()/-]+ ){1,11}[\w&.,'\u2019()/-]+\??$",
+    re.IGNORECASE,
+)
 _OF_REPORT = re.compile(
     r"\b(?:at|by|within|as of|for|in)\s+the\s+(?:end of the\s+)?(?:last\s+|reporting\s+|whole\s+)?"
     r"(?:period|year)\b(?:\s+end\b)?(?!\s+end)(?:\s+listed)?(?:\s+in\s+(?:the\s+)?(?:annual\s+)?report)?"
@@ -113,6 +125,8 @@ def clauses_of(text: str) -> Clauses | None:
             definitions.append(defined)
         elif found := _asking(sentence):
             asking.setdefault(is_question, found)
+    if not asking and _NAMES_A_FIGURE.match(text.strip()) and periods_in(text):
+        asking[True] = _plain(text.strip(" ?.")), ""  # "Net profit of Acme in 2022"
     if not asking:
         return None
     clause, lead = asking[max(asking)]
@@ -158,7 +172,13 @@ def _asking(sentence: str) -> tuple[str, str] | None:
 
 
 def _plain(text: str) -> str:
-    return " ".join(_OF_REPORT.sub(" ", _ASIDE.sub(" ", text)).split())
+    bare = _END_OF.sub("in ", _IN_SCALE.sub(_counted, _ASIDE.sub(" ", text)))
+    return " ".join(_OF_REPORT.sub(" ", bare).split())
+
+
+def _counted(found: re.Match[str]) -> str:
+    """Nothing for "in millions"; "how many millions" asks, and stays."""
+    return found[0] if found["counted"] else " "
 
 
 def _writing(text: str) -> Writing:

@@ -95,6 +95,7 @@ _THAN = re.compile(
     re.IGNORECASE,
 )
 _DIFFERENCE = re.compile(r"\b(?:difference|change) (?:in|between|of)\b", re.IGNORECASE)
+_MINUS = re.compile(r"\bminus\b", re.IGNORECASE)
 _TOTAL = re.compile(
     r"\b(?:in all|in total|altogether|combined|collectively"
     r"|(?:sum|total)(?: number| amount)?(?: of)?)\b",
@@ -180,6 +181,9 @@ def _read(asking: str, writing: Writing, mentions: list[PeriodMention]) -> Wante
             is_fall=grew is not None and _FELL.search(bare) is not None,
         )
     if len(periods) == 2 and (found := _DIFFERENCE.search(bare)):
+        quantity = _quantity(f"{bare[: found.start()]} {bare[found.end() :]}")
+        return quantity and _change(quantity, periods, is_relative=False, is_fall=False)
+    if len(periods) == 2 and (found := _MINUS.search(bare)):
         quantity = _quantity(f"{bare[: found.start()]} {bare[found.end() :]}")
         return quantity and _change(quantity, periods, is_relative=False, is_fall=False)
     if _TOTAL.search(bare) and (found := _BOTH.search(bare)):

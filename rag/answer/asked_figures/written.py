@@ -165,6 +165,7 @@ def _when(wanted: Wanted, found: Calculated) -> str:
         return ""  # what is not said with the figure is not said of it
     asked = [period.text for period in wanted.periods]
     if len(asked) > 1:
+        asked = [each.text for each in sorted(wanted.periods, key=lambda each: each.year or 0)]
         return f" from {asked[0]} to {asked[-1]}"
     if asked:
         if _LED.match(asked[0]):
