@@ -57,3 +57,12 @@ def test_what_a_debt_costs_has_its_discount_in_it():
     question = "What is the interest coverage ratio in FY2021?"
     proposal = proposed(question, (operating, note))
     assert (proposal.draft.short, proposal.confidence > 0.45) == ("100.00", True)
+
+
+@pytest.mark.parametrize("said", ["70 billion", "$70 billion", "EUR 70 billion"])
+def test_money_is_told_by_its_scale_where_no_currency_is_written(said):
+    page = prose(1, "Annual report", f"Acme revenue was {said} in 2022.")
+    found = figure_proposal(Question("What was Acme's revenue in 2022?"), [page])
+    assert found.draft.short == said
+    assert found.confidence > 0.45
+    assert figure_proposal(Question("What was Acme's revenue in 2021?"), [page]) is None

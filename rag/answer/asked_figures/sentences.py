@@ -278,5 +278,7 @@ def _telling(name: Words, called: str) -> Words:
 def _is_of_kind(figure: SentenceFigure, called: str, measure: Measure | None) -> bool:
     """Whether it is money where the measure is money, a share where a share is asked for."""
     if measure is not None:
-        return figure.is_percent if measure.is_percent else bool(figure.currency)
+        if measure.is_percent:
+            return figure.is_percent
+        return bool(figure.currency) or (figure.scale > 1.0 and not figure.figure.unit)
     return figure.is_percent if _ASKS_SHARE.search(called) else True
