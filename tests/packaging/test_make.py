@@ -196,7 +196,11 @@ def test_ci_runs_the_tests_as_a_developer_does_each_step_by_name():
     assert "set -euo pipefail" in script
     assert script.strip().endswith("make --no-print-directory test")
     plan = subprocess.run(
-        ["make", "--no-print-directory", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "test"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     steps = ["ruff format --check", "ruff check", "mypy", "lint-imports", "pytest"]
     places = [plan.index(f": {step}") for step in steps]
