@@ -23,7 +23,8 @@ _BEFORE_WORDS = 60  # of a quote: what leads to it
 _SMALL_PAGE = 150  # words of a page that is read as one
 _LEAST_MATCH = 0.5
 _LEAST_COVERED = 0.5  # of the question's words, in passages that are quoted for an answer
-_LEAST_OF_FIGURE = 0.67
+_LEAST_OF_FIGURE = 0.66  # two of three
+_ASKED_WITH = frozenset({"many", "much"})  # they ask, and no page repeats them
 _WANTS_FIGURE = re.compile(
     r"\bhow (?:much|many|long|old|far|large|big|high|tall|fast|heavy)\b"
     r"|^what (?:is|was|were|are) (?!the (?:name|title|purpose|reason))[^?]*\b(?:19|20)\d\d\b",
@@ -114,7 +115,8 @@ def _says_names(asked: Question, said: str, sources: set[str]) -> bool:
 def _covered(asked: Question, said: str, sources: set[str]) -> float:
     """Share of the words of a question, its times and the names of the documents aside."""
     periods = {term for each in periods_in(asked.asking) for term in terms(each.period.text)}
-    wanted = [term for term in asked.terms if term not in sources and term not in periods]
+    aside = sources | periods | _ASKED_WITH
+    wanted = [term for term in asked.terms if term not in aside]
     held = set(terms(said))
     return sum(term in held for term in wanted) / len(wanted) if wanted else 1.0
 

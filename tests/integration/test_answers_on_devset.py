@@ -65,7 +65,7 @@ def test_every_citation_stands_in_the_words_of_its_page(octavo, devset):
     n_citations = 0
     for question in (
         "What are the compulsory courses of ISEP?",
-        "How many months of leave may a student take?",
+        "By when must students of the January intake nominate their supervisor?",
         "How many hours does the ISEP Buddy Scheme take?",
     ):
         for citation in octavo.ask(question).citations:

@@ -102,4 +102,4 @@ def test_a_row_of_a_table_is_quoted_under_its_heads_and_the_heads_alone_are_no_a
         octavo.ingest(sample)
         quotes = [citation["quote"] for citation in octavo.ask("Total revenue 2024").citations]
     assert "Total 232.2 264.3 325.0 +23.0 %" in quotes
-    assert "Region 2022 2023 2024 Change 2024" in quotes
+    assert any("2022 2023 2024 Change 2024" in quote for quote in quotes)
