@@ -23,7 +23,7 @@ _BEFORE_WORDS = 60  # of a quote: what leads to it
 _SMALL_PAGE = 150  # words of a page that is read as one
 _LEAST_MATCH = 0.5
 _LEAST_COVERED = 0.5  # of the question's words, in passages that are quoted for an answer
-_LEAST_OF_FIGURE = 0.66  # two of three
+_LEAST_OF_FIGURE = 0.67
 _ASKED_WITH = frozenset({"many", "much"})  # they ask, and no page repeats them
 _WANTS_FIGURE = re.compile(
     r"\bhow (?:much|many|long|old|far|large|big|high|tall|fast|heavy)\b"

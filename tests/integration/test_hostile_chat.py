@@ -46,7 +46,7 @@ class Model:
 
     def says(self, *said: Speech | str | Said | Reply) -> None:
         self.speeches = [
-            each if callable(each) else lambda _, each=each: each  # type: ignore[misc]
+            each if callable(each) else lambda _, each=each: each  # type: ignore[misc]  # bound now
             for each in said
         ]
         self.n_before = self.n_asked
@@ -307,6 +307,18 @@ def test_images_links_and_tags_arrive_dead(octavo, model, live, is_heard):
     asked = ask(octavo, is_heard)  # which looks for what is alive
     assert "19,378 million euros in 2023" in asked.found.text
     assert [each["page_number"] for each in asked.found.citations] == [1]
+
+
+def test_a_figure_that_a_script_brings_in_has_to_stand_on_the_page_like_any_other(
+    octavo, model, is_heard
+):
+    said = "Net sales <script>alert(7)</script> were 19,378 million euros in 2023."
+    model.says(claiming(said, SALES))
+    asked = ask(octavo, is_heard)
+    assert asked.found.abstained
+    assert asked.found.citations == []
+    (claim,) = asked.found.response["claims"]
+    assert claim["state"] == "unsupported"
 
 
 def test_the_rules_are_not_told_whoever_asks_for_them(octavo, model, is_heard):

@@ -166,3 +166,9 @@ def test_what_a_measure_follows_from_is_a_measure():
         for formula in measure.formulas:
             for name in names(formula):
                 assert known_measure(name_words(name)) is not None, (measure.name, name)
+
+
+@pytest.mark.timeout(20)
+def test_a_long_list_of_words_is_read_in_one_go():
+    # A pattern that tried every way to divide the words would not come to an end.
+    assert clauses_of("harbour" * 60 + "!") is None

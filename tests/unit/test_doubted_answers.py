@@ -159,3 +159,17 @@ def test_a_former_holder_is_not_the_present_one():
 )
 def test_a_figure_is_asked_for_without_a_verb_in_another_scale_and_less_another(question, short):
     assert ask(question, INCOME).short == short
+
+
+@pytest.mark.parametrize(
+    ("question", "is_answered"),
+    [
+        ("How many hours does the Buddy Scheme take?", True),
+        ("How many hours does the Buddy Lottery cost in winter?", False),
+    ],
+)
+def test_many_and_much_ask_and_are_not_looked_for(question, is_answered):
+    page = prose(1, "Student handbook", "The Buddy Scheme is mandatory and lasts 10 hours.")
+    found = ask(question, page)
+    assert found.abstained is not is_answered
+    assert ("10 hours" in found.text) is is_answered
