@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.datasets import Dataset, Query, Scope
-from eval.sweep_plan import Axis
+from eval.datasets.folder import Dataset, Query, Scope
+from eval.tuning.sweep_plan import Axis
 from rag.errors import InputError
 
 Choice = tuple[int, ...]  # which value of each axis
@@ -116,7 +116,7 @@ def question_groups(
     """Question to the groups of documents it is about: its own, and those of its gold pages."""
 
     def about(query: Query) -> frozenset[str]:
-        docs = {page.doc for page in dataset.qrels[query.id]}
+        docs = {page.doc for page in dataset.gold(query.id)}
         return frozenset(group_of[doc] for doc in docs | ({query.doc} if query.doc else set()))
 
     return {query.id: about(query) for query in dataset.counted(scope)}

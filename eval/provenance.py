@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return f"{found[:12]}{'+changes' if changed else ''}"
+
+
+def code_version() -> str:
+    """What must be equal for old results to stand for new ones; "" where nothing says so: code that
+    was edited since its commit.
+    """
+    try:
+        at = commit() or version("octavo")
+    except PackageNotFoundError:
+        return ""
+    return "" if at.endswith("+changes") else at
 
 
 def machine() -> dict[str, Any]:

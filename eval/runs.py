@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eval.datasets import PageKey
+from eval.datasets.folder import PageKey
 from rag.errors import InputError
 
 HITS_PER_QUERY = 100

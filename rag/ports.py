@@ -191,7 +191,10 @@ class EncodedQuery:
 
 
 class PageEncoder(Protocol):
-    """Turns pages and questions into vectors; a page's vectors never depend on its batch mates."""
+    """Turns pages and questions into vectors; a page's vectors never depend on its batch mates.
+
+    Thread-safe: questions are encoded several at a time.
+    """
 
     @property
     def identity(self) -> EncoderIdentity: ...

@@ -127,6 +127,10 @@ def load_encoder_here(chosen: EncoderSettings) -> PageEncoder:
             from rag.encoders.remote import RemoteEncoder  # a client that only servers want
 
             return RemoteEncoder.connect(chosen)
+        case "custom":
+            from rag.encoders.custom import load_custom_encoder  # runs code that settings name
+
+            return load_custom_encoder(chosen)
         case other:
             assert_never(other)
 
@@ -501,6 +505,12 @@ class Engine:
         if not is_replacement(collection):
             require_collection_name(collection)
         return self.folder / "collections" / self.repository.folder(collection)
+
+    def size_bytes(self, collection: str) -> int:
+        """What the collection's vectors and words take on this machine's disk."""
+        folder = self._collection_folder(collection)
+        # Blocks, not lengths: the store makes files longer than what it has written.
+        return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
     def take_encoder_notices(self) -> list[Notice]:
         """What was found out of the encoder when collections and pages were made; told once."""

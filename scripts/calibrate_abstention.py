@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.abstention import Roc, RocPoint, auc_interval, least_misled, roc, roc_text
-from eval.datasets import Dataset, load_dataset
+from eval.answers.abstention import Roc, RocPoint, auc_interval, least_misled, roc, roc_text
+from eval.datasets.folder import Dataset, load_dataset
 from rag.answer.confidence import features, has_text
 from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.question import Question

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.datasets import PageKey
+from eval.datasets.folder import PageKey
 from ingestion.render import open_document, read_pages
 from rag.encoders.words import WordsEncoder
 from rag.ports import EncodedPage, PageInput

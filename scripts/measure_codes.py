@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from dataset_pages import encoded_pages
 
-from eval.datasets import load_dataset
+from eval.datasets.folder import load_dataset
 from eval.measures import mean, measure_queries
 from eval.runs import Hit
 from rag.encoders.minilm import MiniLm

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from dataset_pages import encoded_pages
 
-from eval.datasets import PageKey, load_dataset
+from eval.datasets.folder import PageKey, load_dataset
 from eval.measures import mean, measure_queries
 from eval.runs import Hit
 from rag.encoders.minilm import MiniLm

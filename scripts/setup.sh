@@ -46,7 +46,7 @@ install() {
     fi
 }
 
-echo "setup: octavo and its tools (a minute or two, once)"
+echo "setup: octavo and its tools (a few minutes, once)"
 # What was built before must not pass for what could not be built now.
 rm -f rag/scoring/_octavo.*
 install -e ".[pymupdf,poppler,ocr,eval,dev]"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv-torch: Octavo with its vision, rerank and local extras, Triton and late-interaction-kernels,
+# Makes .venv-torch: Octavo with its vision, rerank, local and mteb extras, Triton and late-interaction-kernels,
 # which the base install does without. Where nothing has changed since the last time it does nothing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -31,7 +31,7 @@ fi
 
 echo "setup: octavo with torch in $venv (minutes, once)"
 # One call: torch builds for GPUs want one version of Triton, others none.
-if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check -e ".[dev,vision,rerank,local,eval]" \
+if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check -e ".[dev,vision,rerank,local,eval,mteb]" \
     "torch==2.13.0" "triton; sys_platform == 'linux'" \
     "late-interaction-kernels==0.4.5; sys_platform == 'linux'"; then
     echo "error: pip could not install torch and what goes with it" >&2

@@ -69,6 +69,11 @@ class MadeUpPages:
         asked = rng.choice(self.n_pages, n, replace=n > self.n_pages)
         return np.stack([self._query(rng, int(number), np.float32(noise)) for number in asked])
 
+    def query(self, number: int, noise: float) -> FloatArray:
+        """(n_query, DIM) unit rows about one page, the same at every call."""
+        rng = np.random.default_rng((self._seed, 4, number))
+        return self._query(rng, number, np.float32(noise))
+
     def _page(self, number: int) -> tuple[FloatArray, Any]:
         """Rows, and which of them are content."""
         of_document = np.random.default_rng((self._seed, 1, number // _PAGES_A_DOCUMENT))

@@ -172,8 +172,9 @@ class Connection:
             **options,
         )
 
-    def collections(self) -> Json:
-        return self._call("collections")
+    def collections(self, *, only: str | None = None) -> Json:
+        """All there are, with pages, encoder, identity and size; or the one that is asked for."""
+        return self._call("collections", only=only)
 
     def status(self) -> Json:
         return self._call("status")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.tune import Progress
-from eval.tune_run import TuneRequest, tune
+from eval.tuning.tune import Progress
+from eval.tuning.tune_run import TuneRequest, tune
 from ingestion.caption import PageDescriber
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent
@@ -358,10 +358,13 @@ class Service:
             "png": as_png_base64(drawn),
         }
 
-    def collections(self) -> Json:
+    def collections(self, *, only: str | None = None) -> Json:
+        """All that the principal may see, or the one that is asked for."""
         repository = self._engine.repository
         found = []
         for name in repository.collections(self._principal):
+            if only not in (None, name):
+                continue
             reader = repository.reader(self._principal, name)
             identity = repository.identity(self._principal, name)
             documents = reader.documents()
@@ -371,6 +374,8 @@ class Service:
                     "documents": len(documents),
                     "pages": sum(document.n_pages for document in documents),
                     "encoder": identity.get("encoder", ""),
+                    "identity": identity,
+                    "size_bytes": self._engine.size_bytes(name),
                 }
             )
         return {"collections": found}

@@ -19,9 +19,10 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from rag.encoders.folder_digest import folder_digest
-from rag.encoders.hub import BASE_FOLDER, hub_errors, wanted_files
+from rag.encoders.hub import BASE_FOLDER, UNREACHABLE, wanted_files
 from rag.encoders.library_reasons import library_reason
 from rag.errors import ConfigError, ModelFailed, RagError
+from rag.hub_errors import hub_errors
 from rag.settings import EncoderSettings
 from rag.types import Json
 
@@ -284,7 +285,7 @@ def _snapshot(model: str, revision: str | None, *, code: bool, fetch: bool) -> P
     except LocalEntryNotFoundError:
         cached = None
     except HFValidationError:
-        with hub_errors(model, revision):
+        with hub_errors("model", model, revision, UNREACHABLE):
             raise
     if cached is not None and _looks_whole(cached):
         return cached
@@ -292,7 +293,7 @@ def _snapshot(model: str, revision: str | None, *, code: bool, fetch: bool) -> P
         reason = "not on this machine" if cached is None else "not complete in the hub's cache"
         raise _missing(model, reason, revision=revision, code=code)
     try:
-        with hub_errors(model, revision):
+        with hub_errors("model", model, revision, UNREACHABLE):
             return Path(
                 snapshot_download(
                     model,

@@ -83,7 +83,9 @@ class PackSpec:
         if not takes_dim(self.dim) or self.fde_size < 1:
             raise ShapeError(
                 f"packed pages want a dim of 16 to {MAX_DIM:,} by 16 and an FDE, "
-                f"got dim {self.dim} and an FDE of {self.fde_size}"
+                f"got dim {self.dim} and an FDE of {self.fde_size}",
+                next_step="Choose an encoder of such a dim; one of your own may fill its vectors "
+                "up with zeros, which changes no score.",
             )
 
     def unit_bytes(self, part: Part) -> int:

@@ -73,11 +73,13 @@ class CaptionSettings(Section):
 class EncoderSettings(Section):
     """Who makes the vectors. `words` needs nothing else; the others want `model`."""
 
-    name: Literal["words", "colpali", "dense", "remote"] = Field(
+    name: Literal["words", "colpali", "dense", "remote", "custom"] = Field(
         "words", description="Which encoder makes the vectors."
     )
     model: str | None = Field(
-        None, description="Model id on the hub, or a folder with its files (not for words)."
+        None,
+        description="Model id on the hub, or a folder with its files (not for words); for custom "
+        "module:function, which is given these settings and gives a PageEncoder.",
     )
     revision: str | None = Field(
         None, description="Commit of the model on the hub; None takes what is in the cache."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from commands import talk_to
 
 from rag.apps.cli.app import run
-from rag.errors import BackendError
+from rag.errors import BackendError, DocumentError
 
 
 def answer(short: str, source: str, page_number: int, confidence: float) -> dict[str, Any]:
@@ -45,8 +46,17 @@ class FakeOctavo:
     def ingest(self, **_: Any) -> dict[str, Any]:
         return {"documents": {"indexed": 2}, "encoder": "words@1"}
 
+    def page_png(self, *, document: str, **rest: Any) -> dict[str, Any]:
+        raise DocumentError(f"{document} is no PDF", code="not_a_pdf")
+
     def list_documents(self, *, collection: str) -> dict[str, Any]:
-        return {"documents": []}
+        read = {"pages": 20, "failed_pages": [], "error": None}
+        names = ("a.pdf", "b.pdf")
+        return {"documents": [{"document_id": name, "source": name, **read} for name in names]}
+
+    def collections(self, *, only: str | None = None) -> dict[str, Any]:
+        about = {"documents": 2, "pages": 20, "encoder": "words@1", "size_bytes": 4000}
+        return {"collections": [{"name": "eval-tiny", "identity": {"dim": 8}, **about}]}
 
     def ask(self, **arguments: Any) -> dict[str, Any]:
         self.asked.append(arguments)
@@ -63,6 +73,8 @@ class FakeOctavo:
 def octavo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeOctavo:
     fake = FakeOctavo()
     monkeypatch.chdir(tmp_path)  # away from the checkout, whose history is for real runs
+    # As code with changes since its commit, which takes over nothing of other runs.
+    monkeypatch.setattr("eval.provenance.code_version", lambda: "")
     talk_to(monkeypatch, fake)
     return fake
 
@@ -245,10 +257,10 @@ def test_a_change_of_the_code_meanwhile_shows_and_asks_nothing_anew(
     octavo, dataset, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "out"
-    monkeypatch.setattr("eval.answer_evaluation.commit", lambda: "before")
+    monkeypatch.setattr("eval.answers.evaluation.commit", lambda: "before")
     assert measured(dataset, out)["taken_over"] == {"answers": 0, "commits": ["before"]}
     octavo.asked.clear()
-    monkeypatch.setattr("eval.answer_evaluation.commit", lambda: "after")
+    monkeypatch.setattr("eval.answers.evaluation.commit", lambda: "after")
     figures = measured(dataset, out)
     assert not octavo.asked
     assert figures["taken_over"] == {"answers": 3, "commits": ["before"]}
@@ -358,6 +370,36 @@ def test_the_run_that_is_not_there_is_the_one_that_is_named(
         assert ("absent'" if name == "absent" else "there'") in said
 
 
+def test_runs_of_answers_are_listed_with_their_headline(octavo, dataset, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    figures = measured(dataset, runs / "alone", "--scope", "document")
+    about = {"encoder": "words@1", "documents": 2, "pages": 20, "size_bytes": 4000}
+    octavo.collections = lambda only: {"collections": [{"name": only, "identity": {}, **about}]}
+    for name in ("one", "two"):
+        shutil.copytree(dataset, tmp_path / "set" / name)
+    qrels = (dataset / "qrels.tsv").read_text().splitlines()
+    (tmp_path / "set" / "two" / "unanswerable.jsonl").unlink()
+    (tmp_path / "set" / "two" / "qrels.tsv").write_text("\n".join([*qrels[:3], ""]))
+    command = ["eval", "run", str(tmp_path / "set"), "--answers", "--answerer", "extractive"]
+    flags = ["--scope", "document", "--folds", "2", "--out", str(runs / "both")]
+    # Of the second part there is one document to ask about: refused before any is asked.
+    assert run([*command, *flags]) == 1
+    assert not (runs / "both").exists()
+    assert run([*command, *flags[:2], *flags[4:]]) == 0
+    capsys.readouterr()
+    assert run(["eval", "list", str(runs), "--json"]) == 0
+    listed = {Path(each["out"]).name: each for each in json.loads(capsys.readouterr().out)["runs"]}
+    assert listed["alone"] == {**figures, "kind": "answers", "out": str(runs / "alone")}
+    assert (listed["both"]["kind"], listed["both"]["parts_are"]) == ("parts", "answers")
+    shares = [part["headline"]["right_cited"] for part in listed["both"]["parts"]]
+    assert shares == [pytest.approx(1 / 3), 1.0]
+    assert listed["both"]["headline"]["right_cited"] == pytest.approx(2 / 3)
+    assert run(["eval", "list", str(runs)]) == 0
+    shown = capsys.readouterr().out
+    assert "0.3333" in shown
+    assert "0.6667" in shown
+
+
 def test_json_is_the_figures_and_where_they_are(octavo, dataset, tmp_path, capsys):
     out = tmp_path / "out"
     figures = measured(dataset, out, "--json", "--scope", "document")
@@ -375,6 +417,7 @@ def test_a_limit_holds_for_both_kinds_of_questions(octavo, dataset, tmp_path):
         ["--oracle-pages"],
         ["--answerer", "chat"],
         ["--answers", "--exact"],
+        ["--answers", "--folds", "2", "--measure", "R@1"],
         ["--answers", "--folds", "2", "--axis", "retrieval.rrf_k=1,2"],
     ],
 )

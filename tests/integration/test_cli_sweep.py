@@ -243,6 +243,17 @@ def test_folds_without_axes_show_the_spread(octavo, dataset, tmp_path):
     assert shown["folds"]["held_out"] == shown["measures"]
 
 
+def test_folds_choose_by_any_measure_that_is_told_of_each_question(octavo, dataset, tmp_path):
+    out = ("--measure", "AP@10", "--out", str(tmp_path / "o"))
+    folds = octavo("eval", "run", str(dataset), "--folds", "2", *AXES, *out)["folds"]
+    assert folds["measure"] == "AP@10"
+    assert {"AP@10", "nDCG@10"} <= folds["held_out"].keys() & folds["baseline"].keys()
+    sizes = [fold["questions"] for fold in folds["folds"]]
+    held_out = sum(n * fold["held_out"] for n, fold in zip(sizes, folds["folds"], strict=True))
+    assert folds["held_out"]["AP@10"] == pytest.approx(held_out / sum(sizes))
+    assert 0 < folds["held_out"]["AP@10"] <= folds["in_sample"]["measures"]["AP@10"]
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -172,7 +172,7 @@ def test_a_settings_file_is_written_in_the_place_of_the_collections_own(octavo, 
 
 
 def test_an_evaluation_notes_the_settings_that_were_tuned(octavo, tmp_path):
-    from rag.apps.cli.dataset_runs import what_could_matter
+    from rag.apps.cli.evaluation.dataset_runs import what_could_matter
     from rag.settings import load_settings
 
     octavo.json("tune", "--n-queries", "4", "--target-recall", "0.1")

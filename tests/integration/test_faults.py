@@ -96,12 +96,23 @@ class Place:
 
     def n_acknowledged(self) -> int:
         """Pages that the manifest holds, seen from outside."""
+        return self._counted("select count(*) from pages")
+
+    def is_indexed(self, source: str) -> bool:
+        """Whether the manifest says so of the document, seen from outside."""
+        return bool(
+            self._counted(
+                "select count(*) from documents where source = ? and state = 'indexed'", source
+            )
+        )
+
+    def _counted(self, query: str, *values: str) -> int:
         manifest = self.data / "manifest.sqlite3"
         if not manifest.exists():
             return 0
         with contextlib.closing(sqlite3.connect(manifest, timeout=10)) as connection:
             try:
-                return int(connection.execute("select count(*) from pages").fetchone()[0])
+                return int(connection.execute(query, values).fetchone()[0])
             except sqlite3.OperationalError:  # no tables yet
                 return 0
 
@@ -251,7 +262,8 @@ def test_after_ctrl_c_the_next_ingest_encodes_what_is_missing_and_no_more(
     for name, n_pages in expected.items():
         place.write(name, n_pages)
     process = place.start("ingest", place.docs, OCTAVO_STORE__BATCH_PAGES="2")
-    place.wait_for(lambda: place.n_acknowledged() >= 10)
+    # Pages become durable a little ahead of the documents that they complete.
+    place.wait_for(lambda: place.is_indexed("a.pdf") and place.n_acknowledged() >= 10)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -45,10 +45,7 @@ class Model:
     served: Served | None = None
 
     def says(self, *said: Speech | str | Said | Reply) -> None:
-        self.speeches = [
-            each if callable(each) else lambda _, each=each: each  # type: ignore[misc]  # bound now
-            for each in said
-        ]
+        self.speeches = [each if callable(each) else lambda _, each=each: each for each in said]
         self.n_before = self.n_asked
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.answer_measures import said_of
+from eval.answers.judged import said_of
 from rag.apps.cli.app import run
 from rag.apps.connection import connect
 from rag.settings import load_settings

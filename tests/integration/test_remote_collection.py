@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,22 @@ def test_a_server_that_goes_down_during_an_ingest_loses_nothing_acknowledged(
     assert _ingest(tmp_path, url, "herons.pdf")["pages"]["indexed"] == 2
     with Connection(_settings(tmp_path, url), command="test") as octavo:
         assert len(octavo.search("otters")["hits"]) == 4
+
+
+def test_questions_asked_several_at_a_time_get_what_they_get_one_by_one(
+    tmp_path: Path, server: tuple[Switch, str]
+) -> None:
+    for number in range(3):
+        _ingest(tmp_path, server[1], f"otters-{number}.pdf")
+    asked = [f"{text} {number}" for number in range(8) for text in QUERIES[:3]]
+
+    def hits(octavo: Connection, text: str) -> list[tuple[str, int, float]]:
+        found = octavo.search(text)["hits"]
+        return [(hit["source"], hit["page_number"], hit["score"]) for hit in found]
+
+    with Connection(_settings(tmp_path, server[1]), command="test") as octavo:
+        alone = [hits(octavo, text) for text in asked]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda text: hits(octavo, text), asked))
+    assert together == alone
+    assert all(alone)

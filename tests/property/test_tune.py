@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from eval.tune import Measured, Setting, bootstrap_interval, choose, grid, ndcg, recall
-from eval.tune_questions import sample_questions
+from eval.tuning.tune import Measured, Setting, bootstrap_interval, choose, grid, ndcg, recall
+from eval.tuning.tune_questions import sample_questions
 from rag.page_text import PageText
 from rag.scoring.cascade import CascadeStage
 from rag.settings import RetrievalSettings

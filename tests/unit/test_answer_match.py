@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.answer_match import anls, countable, counted_table, exact_match, matches, token_f1
-from eval.datasets import load_dataset
+from eval.answers.match import anls, countable, counted_table, exact_match, matches, token_f1
+from eval.datasets.folder import load_dataset
 
 COUNTED = Path(__file__).parents[2] / "eval" / "counted"
 
@@ -99,6 +99,11 @@ def test_the_committed_list_of_counted_questions_is_what_the_rule_says(devset, c
         ("5818000000", "5818", "Answer in USD millions."),
         ("4 cars", "4", ""),
         ("10 hour", "10 hours", ""),
+        ("10 Hours", "10 hours", ""),
+        ("0V", "0V", ""),
+        ("5 kV", "5kV", ""),
+        ("3GHz", "3 GHz", ""),
+        ("Four", "4", ""),
         ("about 978 stores", "978", ""),
         ("FY2022", "2022", ""),
         ("December 31, 2022", "2022", ""),

@@ -6,20 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.abstention import auc_interval, least_misled, roc
-from eval.answer_folds import AnsweredAt, best_threshold, fold_answers
-from eval.answer_measures import (
-    Decision,
-    answer_figures,
-    cited_pages,
-    decision_of,
-    judge,
-    outcome_figures,
-    said_of,
-    wilson,
-)
-from eval.answer_report import abstention_report, answers_report
-from eval.datasets import PageKey, Query
+from eval.answers.abstention import auc_interval, least_misled, roc
+from eval.answers.folds import AnsweredAt, best_threshold, fold_answers
+from eval.answers.judged import Decision, decision_of, judge, said_of
+from eval.answers.measures import answer_figures, cited_pages, outcome_figures, wilson
+from eval.answers.report import abstention_report, answers_report
+from eval.datasets.folder import PageKey, Query
 from rag.errors import InputError
 
 GOLD = (PageKey("a.pdf", 1), PageKey("a.pdf", 2))

@@ -1,10 +1,15 @@
 """Asking for answers: which questions, with what, and what stands in the file after a fault."""
 
 import json
+import threading
+import time
+from dataclasses import asdict
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eval.answer_run import (
+from eval.answers.run import (
     AnswerQuestion,
     answerable_queries,
     ask_all,
@@ -12,7 +17,8 @@ from eval.answer_run import (
     questions_asked,
     unanswerable_asked,
 )
-from eval.datasets import Dataset, PageKey, Query, UnanswerableQuery
+from eval.cache import QueryCache
+from eval.datasets.folder import Dataset, PageKey, Query, UnanswerableQuery
 from rag.errors import BackendError, InputError
 
 
@@ -91,10 +97,10 @@ def test_rows_stand_in_the_file_as_they_come_and_others_are_dropped(tmp_path):
         asked.append(question.id)
         return said(question)
 
-    rows, n_asked = ask_all(questions(4), ask_rest, out_dir=tmp_path, config_hash="one")
-    assert (asked, n_asked, list(rows)) == (["q2", "q3"], 2, ["q0", "q1", "q2", "q3"])
-    _, n_asked = ask_all(questions(4), ask_rest, out_dir=tmp_path, config_hash="two")
-    assert n_asked == 4
+    found = ask_all(questions(4), ask_rest, out_dir=tmp_path, config_hash="one")
+    assert (asked, found.n_anew, list(found.rows)) == (["q2", "q3"], 2, ["q0", "q1", "q2", "q3"])
+    found = ask_all(questions(4), ask_rest, out_dir=tmp_path, config_hash="two")
+    assert found.n_anew == 4
     assert {json.loads(line)["config_hash"] for line in path.read_text().splitlines()} == {"two"}
 
 
@@ -102,23 +108,24 @@ def test_failures_of_several_kinds_or_after_a_success_do_not_stop_a_run(tmp_path
     def differently(question):
         raise BackendError("failed", code=f"code_{int(question.id[1:]) % 2}")
 
-    rows, _ = ask_all(questions(8), differently, out_dir=tmp_path, config_hash="one")
-    assert len(rows) == 8
+    found = ask_all(questions(8), differently, out_dir=tmp_path, config_hash="one")
+    assert len(found.rows) == 8
 
     def after_one(question):
         if question.id == "q0":
             return said(question)
         raise BackendError("failed")
 
-    rows, _ = ask_all(questions(8), after_one, out_dir=tmp_path, config_hash="two")
-    assert sum("error" in row for row in rows.values()) == 7
+    found = ask_all(questions(8), after_one, out_dir=tmp_path, config_hash="two")
+    assert sum("error" in row for row in found.rows.values()) == 7
     # The next time the first is known, and what fails is no reason to stop either.
-    rows, n_asked = ask_all(questions(8), after_one, out_dir=tmp_path, config_hash="two")
-    assert (len(rows), n_asked) == (8, 7)
+    found = ask_all(questions(8), after_one, out_dir=tmp_path, config_hash="two")
+    assert (len(found.rows), found.n_anew) == (8, 7)
 
 
+@pytest.mark.parametrize("workers", [1, 3, 16])
 @pytest.mark.parametrize("in_shape", [False, True])
-def test_five_failures_for_one_reason_from_the_beginning_stop_a_run(tmp_path, in_shape):
+def test_five_failures_for_one_reason_from_the_beginning_stop_a_run(tmp_path, in_shape, workers):
     error = BackendError("no such server", code="chat_unreachable", next_step="Start it.")
     asked = []
 
@@ -129,7 +136,7 @@ def test_five_failures_for_one_reason_from_the_beginning_stop_a_run(tmp_path, in
         raise error
 
     with pytest.raises(BackendError, match="no such server") as caught:
-        ask_all(questions(9), ask, out_dir=tmp_path, config_hash="one")
+        ask_all(questions(9), ask, out_dir=tmp_path, config_hash="one", workers=workers)
     assert (caught.value.code, caught.value.next_step) == ("chat_unreachable", "Start it.")
     assert len(asked) == 5
 
@@ -145,3 +152,134 @@ def test_progress_counts_what_was_known_before(tmp_path):
         progress=lambda done, whole: told.append((done, whole)),
     )
     assert told == [(3, 4), (4, 4)]
+
+
+def in_the_file(folder):
+    return [json.loads(line)["id"] for line in (folder / "answers.jsonl").read_text().splitlines()]
+
+
+def test_rows_stand_in_the_order_of_the_dataset_however_many_are_asked_at_a_time(tmp_path):
+    at_once, most, lock = [], [], threading.Lock()
+
+    def ask(question):
+        with lock:
+            at_once.append(question.id)
+            most.append(len(at_once))
+        time.sleep(0.004 if question.id in ("q0", "q5") else 0.001)
+        with lock:
+            at_once.remove(question.id)
+        return said(question)
+
+    found = ask_all(questions(12), ask, out_dir=tmp_path, config_hash="one", workers=4)
+    ids = [f"q{i}" for i in range(12)]
+    assert list(found.rows) == in_the_file(tmp_path) == ids
+    assert all(found.rows[name]["answer"] == f"Question {name[1:]}?" for name in ids)
+    assert 1 < max(most) <= 4
+
+
+def test_an_interrupt_keeps_what_is_under_way_and_begins_no_other(tmp_path):
+    begun, lock = [], threading.Lock()
+
+    def ask(question):
+        with lock:
+            begun.append(question.id)
+        if question.id == "q1":
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        return said(question)
+
+    (tmp_path / "answers.jsonl").write_text(
+        json.dumps({"id": "known", "config_hash": "one", **said(questions(1)[0])}) + "\n"
+    )
+    asked = [AnswerQuestion("known", "K?"), *questions(40)]
+    with pytest.raises(KeyboardInterrupt):
+        ask_all(asked, ask, out_dir=tmp_path, config_hash="one", workers=2)
+    assert len(begun) < 10
+    assert set(in_the_file(tmp_path)) == {"known", *begun} - {"q1"}
+    found = ask_all(asked, said, out_dir=tmp_path, config_hash="one", workers=2)
+    assert found.n_anew == 41 - len(begun)
+    assert in_the_file(tmp_path) == [each.id for each in asked]
+
+
+def test_an_early_success_that_is_slow_keeps_a_run_going_with_any_workers(tmp_path):
+    def ask(question):
+        if question.id == "q4":
+            time.sleep(0.05)
+            return said(question)
+        raise BackendError("failed", code="chat_timeout")
+
+    for workers in (1, 8):
+        found = ask_all(
+            questions(9), ask, out_dir=tmp_path, config_hash=str(workers), workers=workers
+        )
+        assert sum("error" in row for row in found.rows.values()) == 8
+
+
+def test_what_another_run_was_answered_is_not_asked_again_and_failures_are(tmp_path):
+    asked = []
+
+    def ask(question):
+        asked.append(question.id)
+        if question.text == "Question 1?" and len(asked) < 3:
+            raise BackendError("failed")
+        return {**said(question), "asked_as": question.id}
+
+    def run(name, wanted):
+        folder = tmp_path / name
+        folder.mkdir()
+        with QueryCache.open(tmp_path / "cache", "settings") as cache:
+            return ask_all(wanted, ask, out_dir=folder, config_hash=name, cache=cache)
+
+    run("first", questions(2))
+    assert asked == ["q0", "q1"]
+    # Another id, the same words; another document is another question.
+    same = AnswerQuestion("other", "Question 0?")
+    elsewhere = AnswerQuestion("elsewhere", "Question 0?", doc="a.pdf")
+    found = run("second", [same, elsewhere, *questions(3)[1:]])
+    assert asked == ["q0", "q1", "elsewhere", "q1", "q2"]
+    assert (found.n_anew, found.n_cached) == (3, 1)
+    assert found.rows["other"]["asked_as"] == "q0"
+    assert found.rows["other"]["config_hash"] == "second"
+    assert in_the_file(tmp_path / "second") == ["other", "elsewhere", "q1", "q2"]
+
+
+secrets = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=12, max_size=16)
+
+
+@given(
+    doc=secrets,
+    answer=secrets,
+    other=secrets,
+    kind=secrets,
+    group=secrets,
+    gold_doc=secrets,
+    pages=st.lists(st.integers(1_000_000, 9_999_999), min_size=1, max_size=3, unique=True),
+)
+def test_nothing_that_only_the_dataset_knows_reaches_who_answers_in_corpus_scope(
+    doc, answer, other, kind, group, gold_doc, pages
+):
+    query = Query(
+        id="q1",
+        text="WHAT IS IT?",
+        answer=answer,
+        answers=(other,),
+        type=kind,
+        doc=doc,
+        groups={"domain": group},
+    )
+    data = Dataset(
+        name="d",
+        folder=None,
+        documents=(doc, gold_doc),
+        queries={"q1": query},
+        qrels={"q1": {PageKey(gold_doc, page): 1 for page in pages}},
+        unanswerable=(),
+        digest="0",
+    )
+    (asked,) = questions_asked(data, answerable_queries(data, "corpus"), "corpus")
+    told = json.dumps(asdict(asked))
+    for secret in (doc, answer, other, kind, group, gold_doc, *map(str, pages)):
+        assert secret not in told
+    # The same eyes do find it where it is meant to be told.
+    (within,) = questions_asked(data, answerable_queries(data, "document"), "document")
+    assert doc in json.dumps(asdict(within))

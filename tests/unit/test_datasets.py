@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from eval.answer_run import answerable_queries
-from eval.datasets import PageKey, load_dataset
+from eval.answers.run import answerable_queries
+from eval.datasets.folder import PageKey, load_dataset
 from rag.errors import InputError
 
 QUERIES: list[dict[str, Any]] = [
@@ -79,6 +79,18 @@ def test_questions_count_in_their_scope_and_only_with_gold_pages(write: Write) -
     assert list(dataset.first(1, "document").queries) == ["q2"]
 
 
+def test_a_question_whose_pages_are_all_of_grade_0_is_not_counted(write: Write) -> None:
+    graded = QRELS + "q3\ta.pdf\t1\t0\n"
+    dataset = load_dataset(write(qrels__tsv=graded))
+    assert [query.id for query in dataset.counted("corpus")] == ["q1"]
+    assert [query.id for query in dataset.without_gold("corpus")] == ["q3"]
+    assert dataset.gold("q3") == {}
+    assert dataset.qrels["q3"] == {PageKey("a.pdf", 1): 0}
+    one_is_gold = load_dataset(write(qrels__tsv=graded + "q3\ta.pdf\t2\t1\n"))
+    assert [query.id for query in one_is_gold.counted("corpus")] == ["q1", "q3"]
+    assert one_is_gold.gold("q3") == {PageKey("a.pdf", 2): 1}
+
+
 def test_unanswerable_questions_may_be_absent_or_none(write: Write) -> None:
     assert load_dataset(write(unanswerable__jsonl=None)).unanswerable == ()
     assert load_dataset(write(unanswerable__jsonl="\n")).unanswerable == ()
@@ -101,6 +113,42 @@ def test_the_digest_changes_with_every_file(write: Write, name: str) -> None:
     assert load_dataset(folder).digest != before
 
 
+def test_the_digest_is_over_documents_and_images_that_share_a_name(write: Write) -> None:
+    row = QUERIES[0] | {"image": "shared.png"}
+    folder = write(queries__jsonl=lines([row, *QUERIES[1:]]))
+    (folder / "images" / "more").mkdir(parents=True)
+    places = [folder / name for name in ("docs/shared.png", "images/shared.png")]
+    for place in places:
+        place.write_bytes(b"one")
+    seen = {load_dataset(folder).digest}
+    for place in places:
+        place.write_bytes(b"two")
+        seen.add(load_dataset(folder).digest)
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("name", ["../docs/a.pdf", "/etc/hosts", "none.png", "."])
+def test_an_image_that_is_no_file_below_images_is_refused(write: Write, name: str) -> None:
+    folder = write(queries__jsonl=lines([QUERIES[0] | {"image": name}, *QUERIES[1:]]))
+    (folder / "images").mkdir()
+    with pytest.raises(InputError, match=r"line 1: field 'image'"):
+        load_dataset(folder)
+
+
+def test_a_folder_that_is_not_there_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no folder '.*/nowhere'"):
+        load_dataset(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="/file' is no folder"):
+        load_dataset(tmp_path / "file")
+
+
+def test_a_file_without_questions_is_blamed_itself(write: Write) -> None:
+    for text in ("", "\n\n"):
+        with pytest.raises(InputError, match=r"^small/queries.jsonl has no question"):
+            load_dataset(write(queries__jsonl=text))
+
+
 @pytest.mark.parametrize("name", ["queries.jsonl", "qrels.tsv"])
 def test_a_missing_file_is_named(write: Write, name: str) -> None:
     with pytest.raises(InputError, match=f"'small' has no {name}"):
@@ -108,7 +156,7 @@ def test_a_missing_file_is_named(write: Write, name: str) -> None:
 
 
 def test_a_folder_without_documents_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no docs/\*\.pdf"):
+    with pytest.raises(InputError, match="has no PDF and no image in docs/"):
         load_dataset(tmp_path)
 
 
@@ -151,6 +199,11 @@ def test_a_missing_field_is_named(write: Write) -> None:
         ("q1\ta.pdf\t0\t1", "line 5: field 'page': .* got '0'"),
         ("q1\ta.pdf\tiv\t1", "line 5: field 'page'"),
         ("q1\ta.pdf\t1\t-1", "line 5: field 'relevance'"),
+        ("q1\ta.pdf\t1\t1.5", "line 5: field 'relevance': wants a whole number from 0 .* '1.5'"),
+        ("q1\ta.pdf\t1\t1001", "line 5: field 'relevance': .* from 0 to 1000, got '1001'"),
+        ("q1\ta.pdf\t1\t" + "9" * 5000, "line 5: field 'relevance': .* got '9{20}...'"),
+        ("q1\ta.pdf\t" + "9" * 5000 + "\t1", "line 5: field 'page'"),
+        ("q1\ta.pdf\t1\t\u0661", "line 5: field 'relevance'"),
         ("q1\ta.pdf\t3\t1", "line 5: a.pdf page 3 is graded twice for 'q1'"),
         ("q1 a.pdf 3 1", "line 5: wants 4 fields between tabs, got 1"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.datasets import Dataset, PageKey, Query
+from eval.datasets.folder import Dataset, PageKey, Query
 from eval.folds import (
     Choice,
     assign_folds,
@@ -20,7 +21,7 @@ from eval.folds import (
     settings_of,
 )
 from eval.report import folds_report
-from eval.sweep_plan import Axis
+from eval.tuning.sweep_plan import Axis
 from rag.errors import InputError
 
 M = "nDCG@10"
@@ -123,6 +124,14 @@ def test_a_question_is_about_its_document_and_those_of_its_gold_pages(tmp_path):
         "q2": frozenset(DOCS[2:3]),
         "q3": frozenset({DOCS[0], DOCS[3]}),
     }
+
+
+def test_a_page_of_grade_0_ties_no_documents(tmp_path):
+    """Sets that grade every page that was looked at would be one fold."""
+    one = dataset(tmp_path, {"q1": (None, DOCS[:1])})
+    graded = {"q1": {**one.qrels["q1"], PageKey(DOCS[1], 1): 0}}
+    found = question_groups(replace(one, qrels=graded), "corpus", {doc: doc for doc in DOCS})
+    assert found == {"q1": frozenset(DOCS[:1])}
 
 
 # --- choosing -----------------------------------------------------------------------------------

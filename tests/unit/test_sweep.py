@@ -9,12 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eval.datasets import Dataset, PageKey, Query
+from eval.compare import compare_runs
+from eval.datasets.folder import Dataset, PageKey, Query
 from eval.run_eval import Found, evaluate
 from eval.runs import Hit
-from eval.sweep import MEASURES, Part, RowOutcome, front, sweep_report, sweep_result
-from eval.sweep_plan import (
+from eval.tuning.sweep import MEASURES, Part, RowOutcome, front, sweep_report, sweep_result
+from eval.tuning.sweep_plan import (
     Row,
     collection_name,
     engine_key,
@@ -25,8 +28,9 @@ from eval.sweep_plan import (
     row_settings,
     what_is_missing,
 )
-from eval.sweep_plot import _Point, placed_labels, sweep_svg
+from eval.tuning.sweep_plot import _Point, placed_labels, sweep_svg
 from rag.errors import ConfigError, InputError
+from rag.manifest import require_collection_name
 from rag.settings import Settings, changed_settings, nested
 
 BASE = Settings()
@@ -162,6 +166,41 @@ def test_rows_that_differ_in_their_pages_do_not_share_them() -> None:
     assert page_settings(off) == page_settings(changed(ocr__mode="off", ocr__dpi=99))
 
 
+_LONG = "a" * 200
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("mein set ü", "eval-mein-set-u-"),
+        ("set.v1", "eval-set-v1-"),
+        ("год", "eval-"),
+        (_LONG, "eval-aaaa"),
+        ("", "eval-"),
+        ("\udcff", "eval-"),
+    ],
+)
+@pytest.mark.parametrize("settings", [BASE, changed(ocr__mode="off")])
+def test_a_dataset_of_any_name_has_a_collection(name: str, begins: str, settings: Settings) -> None:
+    found = collection_name(name, settings)
+    require_collection_name(found)
+    assert found.startswith(begins)
+    assert found == collection_name(name, settings)
+
+
+@given(names=st.lists(st.text("aü .-0f", max_size=70), min_size=2, max_size=2, unique=True))
+def test_datasets_of_different_names_never_share_a_collection(names: list[str]) -> None:
+    names += [collection_name(name, BASE).removeprefix("eval-") for name in names]
+    found = {
+        collection_name(name, settings)
+        for name in {*names}
+        for settings in (BASE, changed(ocr__mode="off"))
+    }
+    assert len(found) == 2 * len({*names})
+    for name in found:
+        require_collection_name(name)
+
+
 def test_only_settings_of_a_search_leave_the_data_folder_open() -> None:
     assert engine_key(changed(retrieval__fusion="rrf")) == engine_key(BASE)
     for other in (changed(ocr__mode="off"), changed(chat__model="m"), changed(encoder__dim=64)):
@@ -275,16 +314,30 @@ def test_rows_that_find_the_same_are_not_marked(tmp_path: Path) -> None:
     assert "*" not in sweep_report(result).partition("differences from")[0]
 
 
-def test_many_rows_are_corrected_for_being_many(tmp_path: Path) -> None:
+def test_rows_are_corrected_for_all_that_a_table_shows(tmp_path: Path) -> None:
     rows = [
         outcome(tmp_path, "first", {"one": 3}),
         *(outcome(tmp_path, f"row{i}", {"one": 8}) for i in range(9)),
     ]
     result = sweep_result(rows, n_resamples=2000)
-    interval = result["rows"][1]["mean"]["intervals"]["R@10"]
-    assert interval["p_holm"] == pytest.approx(min(1.0, 9 * interval["p_value"]))
-    alone = sweep_result(rows[:2], n_resamples=2000)["rows"][1]["mean"]["intervals"]["R@10"]
-    assert alone["p_holm"] == alone["p_value"] == interval["p_value"]
+    for figures in (result["rows"][1]["mean"], result["rows"][1]["parts"][0]):
+        interval = figures["intervals"]["R@10"]
+        assert interval["p_holm"] == pytest.approx(min(1.0, 27 * interval["p_value"]))
+    assert "corrected for all 27 differences of its table" in sweep_report(result)
+    assert "no corrected p" not in sweep_report(result)
+    assert "no corrected p is below 0.27" in sweep_report(sweep_result(rows, n_resamples=200))
+
+
+def test_a_sweep_and_a_comparison_of_the_same_runs_say_the_same(tmp_path: Path) -> None:
+    rows = [outcome(tmp_path, "first", {"one": 3}), outcome(tmp_path, "second", {"one": 6})]
+    swept = sweep_result(rows, n_resamples=2000)["rows"][1]["mean"]["intervals"]
+    folders = [folder for row in rows for folder, _ in row.runs.values()]
+    compared = compare_runs(*folders, measures=MEASURES, n_resamples=2000)
+    for each in compared.differences:
+        of_sweep = swept[each.measure]
+        assert (each.difference, each.p_value) == (of_sweep["difference"], of_sweep["p_value"])
+        assert each.p_holm == of_sweep["p_holm"]
+    assert compared.differences[0].p_holm > compared.differences[0].p_value
 
 
 def test_a_skipped_row_is_listed_with_its_reason_and_has_no_figures(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from eval.tune_plot import tuning_svg
-from eval.tune_questions import read_questions, sample_questions
-from eval.tune_run import TuneRequest
+from eval.tuning.tune_plot import tuning_svg
+from eval.tuning.tune_questions import read_questions, sample_questions
+from eval.tuning.tune_run import TuneRequest
 from rag.errors import InputError
 from rag.page_text import PageText
 

@@ -18,7 +18,6 @@ import typer
 from rag.apps.cli import (
     answering,
     estimate,
-    evaluate,
     exit_codes,
     look,
     migrate,
@@ -29,6 +28,7 @@ from rag.apps.cli import (
     tune,
     write,
 )
+from rag.apps.cli.evaluation import family as evaluation
 from rag.errors import RagError
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def root(
         context.get_help()  # rich prints it
 
 
-for family in (write, read, answering, look, estimate, tune, migrate, models, evaluate):
+for family in (write, read, answering, look, estimate, tune, migrate, models, evaluation):
     family.register(app)
 
 

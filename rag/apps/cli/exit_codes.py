@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 DONE, FAILED, PARTIAL, INTERRUPTED = 0, 1, 3, 130
 
@@ -13,6 +13,11 @@ class Interrupted(Exception):
     def __init__(self, next_step: str) -> None:
         super().__init__(next_step)
         self.next_step = next_step
+
+
+def of_several(codes: Sequence[int]) -> int:
+    """Of parts that each ended with a code: theirs, where all say the same."""
+    return codes[0] if len(set(codes)) == 1 else PARTIAL
 
 
 def after_ingest(documents: Mapping[str, int]) -> int:

@@ -46,7 +46,7 @@ def pull(
 
     shows = sys.stderr.isatty() and not as_json
     pulled = pull_model(
-        model, to, revision=revision, code=code, progress=tqdm if shows else _silent()
+        model, to, revision=revision, code=code, progress=tqdm if shows else silent_bar()
     )
     if as_json:
         output.emit(pulled.as_dict())
@@ -67,7 +67,7 @@ def check(common: Common) -> None:
         output.note("the self-test held")
 
 
-def _silent() -> type:
+def silent_bar() -> type:
     from tqdm import tqdm
 
     class Silent(tqdm):  # type: ignore[misc]  # its types are not installed; it shows a bar unless told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -231,22 +232,36 @@ def migrated(result: Mapping[str, Any]) -> None:
         )
 
 
-def runs(found: Sequence[Mapping[str, Any]]) -> None:
+def runs(found: Sequence[Mapping[str, Any]], folder: Path) -> None:
     console = open_console()
     if not found:
-        console.print("No runs.")
+        there = "" if folder.is_dir() else ", which is no folder"
+        console.print(Text(f"No runs in {clean(str(folder))}{there}."), soft_wrap=True)
         return
-    numbers = ("n", *RUN_MEASURES)
-    shown = table("run", "scope", *numbers, "finished", right=numbers)
+    numbers = ("n", *RUN_MEASURES, "right, cited")
+    shown = table("run", "of", "scope", *numbers, "finished", right=numbers)
     for each in found:
+        parts = each.get("parts")
+        means = each.get("measures") or each.get("macro") or {}
+        headline = each.get("headline", {}).get("right_cited")
         shown.add_row(
             Text(clean(each["out"]), style="cyan"),
-            each["scope"],
-            str(each["n_questions"]),
-            *(f"{each['measures'][name]:.4f}" for name in RUN_MEASURES),
-            f"{datetime.fromisoformat(each['finished_at']).astimezone():%Y-%m-%d %H:%M}",
+            each["kind"] if parts is None else f"{each['parts_are']}, {len(parts)} parts",
+            each.get("scope", ""),
+            str(each.get("n_questions", "")),
+            # Runs of older versions hold fewer measures.
+            *(f"{means[name]:.4f}" if name in means else "-" for name in RUN_MEASURES),
+            "-" if headline is None else f"{headline:.4f}",
+            _when(each.get("finished_at", "")),
         )
     console.print(shown)
+
+
+def _when(finished_at: str) -> str:
+    """In the time of here; "-" where the run does not say."""
+    if not finished_at:
+        return "-"
+    return f"{datetime.fromisoformat(finished_at).astimezone():%Y-%m-%d %H:%M}"
 
 
 def collections(result: Mapping[str, Any]) -> None:

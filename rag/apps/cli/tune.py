@@ -127,7 +127,7 @@ def _write_settings(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def _draw(path: Path, result: Mapping[str, Any]) -> None:
-    from eval.tune_plot import tuning_svg
+    from eval.tuning.tune_plot import tuning_svg
     from rag.errors import InputError
 
     try:

@@ -1,0 +1,1 @@
+"""`octavo eval`: one file a command, and what they share."""
