@@ -19,6 +19,7 @@ from ingestion.events import Progress
 from ingestion.pipeline import Pipeline
 from ingestion.render import PageBatch, read_pages
 from ingestion.store import store_batch
+from rag import failpoints
 from rag.errors import BackendError, InputError
 from rag.manifest import Incoming, StagedVersion
 from rag.page_text import PageText
@@ -178,6 +179,7 @@ class Filler:
                 self.busy_s["read"] += time.monotonic() - start_s
                 if batch is None:
                     break
+                failpoints.reached("pages_read")
                 piece = Batch(document, len(batch), batch)
                 del batch  # its pixels are let go of when they are encoded
                 yield piece
@@ -215,6 +217,7 @@ class Filler:
         batch.encoded = self._embedder.encode(document_id, batch.read.read)
         batch.encoded.failures.extend(batch.read.failures)
         batch.read = PageBatch([], [])
+        failpoints.reached("pages_encoded")
 
     def _make_records(self, batch: Batch) -> None:
         document = batch.document
@@ -222,6 +225,7 @@ class Filler:
             document.version.version_id, batch.encoded, document.context
         )
         batch.encoded.pages.clear()
+        failpoints.reached("pages_made")
 
     def _write(self, batch: Batch) -> None:
         document = batch.document

@@ -21,6 +21,7 @@ from typing import BinaryIO, Protocol
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from rag import failpoints
 from rag.errors import BackendError, DocumentError, NotFound
 from rag.ocr.cache import forget_file
 from rag.types import RenderedPage
@@ -98,6 +99,7 @@ class PageStore:
                     )
             _sync_folder(kept.parent)
             _sync_folder(self._sources)
+        failpoints.reached("source_kept")
         return kept
 
     def source_path(self, sha256: str) -> Path | None:
@@ -121,6 +123,7 @@ class PageStore:
             for path in self._images_of(sha256):
                 self._drop_image(path)
             forget_file(self.folder, sha256)
+        failpoints.reached("source_released")
 
     def clear_temporary(self) -> None:
         """Drop what copies that were cut short left behind; for when no source is being kept."""

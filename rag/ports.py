@@ -281,6 +281,17 @@ class PageIndex(Protocol):
 
     def payloads(self, record_ids: Sequence[str]) -> dict[str, Json]: ...
 
+    def records(self, record_ids: Sequence[str]) -> list[PageRecord]:
+        """Whole records as they are stored, dense values rounded to float16; one missing is absent.
+
+        In the order of their ids.
+        """
+        ...
+
+    def set_payload(self, where: Filter, changes: Json) -> None:
+        """Give these keys these values in every record that passes; vectors stay as they are."""
+        ...
+
     def ids(self, where: Filter | None = None) -> list[str]:
         """All record ids that pass the filter, ascending."""
         ...

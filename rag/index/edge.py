@@ -154,6 +154,27 @@ class EdgeIndex:
             records = self._shard.retrieve(list(record_ids), with_payload=True, with_vector=False)
             return {str(record.id): record.payload for record in records}
 
+    def records(self, record_ids: Sequence[str]) -> list[PageRecord]:
+        with _store_errors("read"):
+            found = self._shard.retrieve(list(record_ids), with_payload=True, with_vector=True)
+            return sorted(
+                (
+                    PageRecord(
+                        _text(record.id),
+                        {PageField(name): _loaded(held) for name, held in record.vector.items()},
+                        record.payload,
+                    )
+                    for record in found
+                ),
+                key=lambda record: record.record_id,
+            )
+
+    def set_payload(self, where: Filter, changes: Json) -> None:
+        passing = translate(where, None, _DIALECT)
+        assert passing is not None
+        with self._writing, _store_errors("written"):
+            self._shard.update(qe.UpdateOperation.set_payload_by_filter(passing, changes))
+
     def ids(self, where: Filter | None = None) -> list[str]:
         passing = translate(where, None, _DIALECT)
         with _store_errors("read"):
@@ -222,6 +243,14 @@ def _stored(vector: FloatArray | SparseVector) -> Any:
     if isinstance(vector, SparseVector):
         return qe.SparseVector(vector.indices.tolist(), vector.values.tolist())
     return vector.tolist()
+
+
+def _loaded(held: Any) -> FloatArray | SparseVector:
+    if isinstance(held, qe.SparseVector):
+        return SparseVector(
+            np.asarray(held.indices, np.uint32), np.asarray(held.values, np.float32)
+        )
+    return np.asarray(held, np.float32)
 
 
 def _config(spec: IndexSpec) -> Any:

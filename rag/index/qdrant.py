@@ -204,6 +204,33 @@ class QdrantIndex:
             records = self._client.retrieve(self._collection, list(record_ids), with_payload=True)
         return {str(record.id): record.payload or {} for record in records}
 
+    def records(self, record_ids: Sequence[str]) -> list[PageRecord]:
+        with self._calls("read"):
+            found = self._client.retrieve(
+                self._collection, list(record_ids), with_payload=True, with_vectors=True
+            )
+        return sorted(
+            (
+                PageRecord(
+                    str(record.id),
+                    {PageField(name): _loaded(held) for name, held in record.vector.items()}
+                    if isinstance(record.vector, dict)
+                    else {},
+                    record.payload or {},
+                )
+                for record in found
+            ),
+            key=lambda record: record.record_id,
+        )
+
+    def set_payload(self, where: Filter, changes: Json) -> None:
+        passing = _filter(where)
+        assert passing is not None
+        with self._calls("written"):
+            self._client.set_payload(
+                self._collection, changes, points=models.FilterSelector(filter=passing), wait=True
+            )
+
     def ids(self, where: Filter | None = None) -> list[str]:
         passing = _filter(where)
         found: list[str] = []
@@ -354,6 +381,14 @@ def _stored(vector: FloatArray | SparseVector) -> models.Vector:
         return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
     rows: list[float] | list[list[float]] = vector.tolist()
     return rows
+
+
+def _loaded(held: object) -> FloatArray | SparseVector:
+    if isinstance(held, models.SparseVector):
+        return SparseVector(
+            np.asarray(held.indices, np.uint32), np.asarray(held.values, np.float32)
+        )
+    return np.asarray(held, np.float32)
 
 
 def _batches(records: Sequence[PageRecord]) -> Iterator[list[PageRecord]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields
 from typing import TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, select
@@ -305,7 +306,7 @@ def _page_infos(
 ) -> Iterator[tuple[str, PageInfo]]:
     for some in _batches(version_ids):
         for row in connection.execute(
-            select(pages)
+            select(pages.c.version_id, *(pages.c[each.name] for each in fields(PageInfo)))
             .where(pages.c.version_id.in_(some))
             .order_by(pages.c.version_id, pages.c.page_number)
         ):

@@ -16,7 +16,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # What each version brought, as (table, column), all of them nullable: older tables get what they
 # lack.
 ADDED_IN = {
@@ -26,6 +26,18 @@ ADDED_IN = {
         ("pages", "n_hidden_words"),
         ("page_texts", "hidden"),
         ("page_texts", "caption"),
+    ),
+    4: (
+        ("versions", "n_reused"),
+        ("pages", "vectors_digest"),
+        ("jobs", "collection"),
+        ("jobs", "priority"),
+        ("jobs", "request"),
+        ("jobs", "idempotency_key"),
+        ("jobs", "queued_at"),
+        ("jobs", "progress"),
+        ("jobs", "error"),
+        ("jobs", "n_tries"),
     ),
 }
 
@@ -68,6 +80,7 @@ versions = Table(
     Column("features", _json),
     Column("is_repaired", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("n_reused", Integer),  # pages whose vectors were there already
     Index("versions_by_document", "collection", "document_id"),
     Index("versions_by_state", "collection", "state"),
     Index("versions_by_bytes", "sha256"),
@@ -105,6 +118,7 @@ pages = Table(
     Column("prior", Float, nullable=False),
     Column("ocr", String),  # engine that read the words, or some of them
     Column("n_hidden_words", Integer),  # null is none
+    Column("vectors_digest", String),  # of its record's vectors; null before schema 4
 )
 
 # Beside `pages`, so that loading thousands of pages does not walk over their words.
@@ -130,6 +144,49 @@ jobs = Table(
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float),
     Column("totals", _json, nullable=False),
+    # Null in jobs that were never queued.
+    Column("collection", String),
+    Column("priority", Integer),  # the highest first
+    Column("request", _json),  # what is to be done, as it was asked
+    Column("idempotency_key", String),
+    Column("queued_at", Float),
+    Column("progress", _json),
+    Column("error", _json),
+    Column("n_tries", Integer),
+)
+
+# Versions that were visible once, also of documents that are gone.
+past_versions = Table(
+    "past_versions",
+    tables,
+    Column("version_id", String, primary_key=True),
+    Column("collection", String, nullable=False),
+    Column("document_id", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("n_pages", Integer, nullable=False),
+    Column("n_reused", Integer, nullable=False),
+    Column("ingested_by", String, nullable=False),
+    Column("published_at", Float, nullable=False),
+    Column("ended_at", Float),  # null while it is live
+    Index("past_versions_by_document", "collection", "document_id"),
+)
+
+# Versions whose records do not say yet what the manifest says of their document.
+unstamped = Table(
+    "unstamped",
+    tables,
+    Column("version_id", ForeignKey("versions.version_id", ondelete="CASCADE"), primary_key=True),
+)
+
+# Files whose reading ended the process that read them.
+fatal_files = Table(
+    "fatal_files",
+    tables,
+    Column("sha256", String, primary_key=True),
+    Column("n_times", Integer, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("last_at", Float, nullable=False),
 )
 
 conversations = Table(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rag import failpoints
 from rag.errors import BackendError, InputError, NotFound, RagError, ShapeError
 from rag.filters import Condition, Filter
 from rag.manifest import (
@@ -120,6 +121,7 @@ class CollectionWriter:
             version = self._manifest.begin_version(
                 self.collection, incoming, ingested_by=self._principal.subject
             )
+            failpoints.reached("version_begun")
             if version.is_resumed:
                 # Records of a batch that was cut short; this time their pages may end otherwise.
                 self._delete_records(
@@ -173,10 +175,15 @@ class CollectionWriter:
             if stamped:
                 # Never older than the index: `sync` compares nothing but ids.
                 self._pack.discard(numbers)
+                failpoints.reached("pack_discarded")
                 self._index.upsert(stamped)
+                failpoints.reached("upserted")
                 self._index.flush()
+                failpoints.reached("flushed")
                 self._pack_pages(stamped)
+                failpoints.reached("packed")
             self._manifest.record_pages(version.version_id, rows)
+            failpoints.reached("pages_recorded")
 
     # What a staged version holds so far: nobody else sees it, whoever fills it needs it.
     def source_path(self, version: StagedVersion) -> Path:
@@ -241,6 +248,7 @@ class CollectionWriter:
             self._manifest.publish(
                 version.version_id, state=state, features=features or {}, priors=priors or {}
             )
+            failpoints.reached("published")
             self._sweep_retired()
 
     def refuse(
@@ -297,6 +305,7 @@ class CollectionWriter:
             self._require_may_write(document_id)
             digests = self._manifest.bytes_of(self.collection, document_id)
             self._manifest.delete_document(self.collection, document_id)
+            failpoints.reached("document_deleted")
             self._sweep_retired(must_succeed=True)
             left = self._manifest.left_of(self.collection, document_id)
             left["records"] = self._index.count(
@@ -325,7 +334,9 @@ class CollectionWriter:
                 digest = self._manifest.version_bytes(version_id)
                 self._delete_records(_of_version(version_id))
                 self._index.flush()
+                failpoints.reached("records_deleted")
                 self._manifest.forget_version(version_id)
+                failpoints.reached("version_forgotten")
                 if digest is not None and not self._manifest.is_used(digest):
                     self._page_store.release_source(digest)
         except BackendError:

@@ -108,6 +108,19 @@ class MemoryIndex:
                 if record_id in self._records
             }
 
+    def records(self, record_ids: Sequence[str]) -> list[PageRecord]:
+        with self._lock:
+            return [
+                copy.deepcopy(self._records[record_id])
+                for record_id in sorted(set(record_ids))
+                if record_id in self._records
+            ]
+
+    def set_payload(self, where: Filter, changes: Json) -> None:
+        with self._lock:
+            for record_id in self.ids(where):
+                self._records[record_id].payload.update(copy.deepcopy(changes))
+
     def ids(self, where: Filter | None = None) -> list[str]:
         with self._lock:
             return sorted(

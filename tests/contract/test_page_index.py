@@ -289,6 +289,47 @@ def test_payloads_and_vectors_come_back_as_stored(filled):
                 np.testing.assert_allclose(stored, record.vectors[field], **CLOSE)
 
 
+def test_whole_records_come_back_and_may_be_stored_again(filled):
+    index, records = filled
+    wanted = sorted(records, key=lambda record: record.record_id)
+    asked = [record.record_id for record in records] + [record_id(999)]
+    found = index.records(asked)
+    assert [record.record_id for record in found] == [record.record_id for record in wanted]
+    for stored, record in zip(found, wanted, strict=True):
+        assert stored.payload == record.payload
+        assert set(stored.vectors) == set(record.vectors)
+        for field, vector in record.vectors.items():
+            held = stored.vectors[field]
+            if isinstance(vector, SparseVector):
+                assert isinstance(held, SparseVector)
+                assert held.indices.tolist() == vector.indices.tolist()
+                np.testing.assert_allclose(held.values, vector.values, **CLOSE)
+            else:
+                np.testing.assert_allclose(held, vector, **CLOSE)
+    index.upsert(found)
+    again = index.records(asked)
+    for stored, record in zip(again, found, strict=True):
+        for field, vector in record.vectors.items():
+            if not isinstance(vector, SparseVector):
+                assert np.array_equal(stored.vectors[field], vector)
+
+
+def test_a_payload_changes_alone_and_wholly_by_key(filled):
+    index, records = filled
+    where = Filter(must=(Condition("version_id", "$eq", "version-1"),))
+    changes = {"readers": ["group:new"], "metadata": {"only": 1}}
+    patches = index.vectors([record.record_id for record in records], PageField.PATCHES)
+    index.set_payload(where, changes)
+    index.flush()
+    for record in records:
+        expected_payload = record.payload | (changes if where.matches(record.payload) else {})
+        assert index.payloads([record.record_id])[record.record_id] == expected_payload
+    after = index.vectors([record.record_id for record in records], PageField.PATCHES)
+    assert all(np.array_equal(after[key], held) for key, held in patches.items())
+    readable = Filter(must=(Condition("readers", "$in", ("group:new",)),))
+    assert index.count(readable) == index.count(where) > 0
+
+
 def test_ids_and_count_agree_with_what_was_stored(filled):
     index, records = filled
     assert index.ids() == sorted(record.record_id for record in records)

@@ -1,0 +1,1 @@
+"""What the data folder holds, held against what it should hold: counts, checksums, norms."""
