@@ -15,6 +15,9 @@ from PIL import Image
 
 from ingestion.run import rehearse
 from ingestion.source import discover
+from rag.apps.archives import ArchiveConnection
+from rag.apps.jobs import JobConnection
+from rag.apps.lifecycle import LifecycleConnection
 from rag.apps.ownership import (
     Connected,
     Owned,
@@ -26,6 +29,7 @@ from rag.apps.ownership import (
 from rag.apps.query_image import image_as_base64
 from rag.apps.requests import STREAMED_METHODS, answer_request, request_params
 from rag.apps.service import Service
+from rag.apps.upkeep import UpkeepConnection
 from rag.ports import ChatModel
 from rag.settings import Settings, changed_retrieval
 from rag.types import Json, Principal
@@ -36,7 +40,7 @@ _OWN_WITHIN_S = 2.5  # a search or another short command that has the folder is 
 _TRIES = 5
 
 
-class Connection:
+class Connection(LifecycleConnection, UpkeepConnection, JobConnection, ArchiveConnection):
     """A data folder, opened by `open` or else by the first call. Thread-safe once it is open."""
 
     def __init__(self, settings: Settings, *, command: str, chat: ChatModel | None = None) -> None:

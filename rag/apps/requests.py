@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rag.apps import archives, jobs, lifecycle, upkeep
 from rag.apps.ownership import Handler, Tell
 from rag.apps.service import Service
 from rag.errors import ConfigError, IndexMismatch, InputError
@@ -15,6 +16,10 @@ from rag.types import Json
 # The methods another process may ask the owner of a data folder for.
 REMOTE_METHODS: frozenset[str] = frozenset(
     {
+        *archives.REMOTE_METHODS,
+        *jobs.REMOTE_METHODS,
+        *lifecycle.REMOTE_METHODS,
+        *upkeep.REMOTE_METHODS,
         "search",
         "ask",
         "chat",

@@ -15,6 +15,7 @@ from ingestion.events import OnEvent
 from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
+from rag.apps.archives import ArchiveService
 from rag.apps.asked import (
     beyond_text,
     is_by_document,
@@ -27,6 +28,8 @@ from rag.apps.asked import (
     turns,
     understood,
 )
+from rag.apps.jobs import JobService
+from rag.apps.lifecycle import LifecycleService
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
 from rag.apps.page_drawing import as_png_base64
 from rag.apps.query_image import image_from_base64
@@ -39,6 +42,7 @@ from rag.apps.shapes import (
     pages_found,
     timings,
 )
+from rag.apps.upkeep import UpkeepService
 from rag.ask import AskRequest
 from rag.deadline import Deadline
 from rag.errors import InputError
@@ -46,9 +50,8 @@ from rag.ports import unheard
 from rag.query import Query, encode
 from rag.repository import CollectionReader
 from rag.retrieve import SearchRequest
-from rag.settings import Settings
 from rag.tuned import TunedWidths, with_tuning
-from rag.types import Json, Notice, PageField, PageRef, Principal
+from rag.types import Json, Notice, PageField, PageRef
 from rag.wiring import Engine
 
 # The store stands still for seconds while it optimizes, and small additions gain nothing by it.
@@ -56,16 +59,8 @@ _OPTIMIZE_FROM_PAGES = 500
 _TURNS_READ = 20  # of a conversation, by whatever reads a follow-up; it may read fewer
 
 
-class Service:
+class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
     """One engine, used by one principal. Thread-safe."""
-
-    def __init__(self, engine: Engine, principal: Principal) -> None:
-        self._engine = engine
-        self._principal = principal
-
-    @property
-    def settings(self) -> Settings:
-        return self._engine.settings
 
     # --- reading --------------------------------------------------------------------------------
     def search(

@@ -17,8 +17,11 @@ import typer
 
 from rag.apps.cli import (
     answering,
+    archives,
     estimate,
     exit_codes,
+    jobs,
+    lifecycle,
     look,
     migrate,
     models,
@@ -26,6 +29,7 @@ from rag.apps.cli import (
     read,
     streams,
     tune,
+    upkeep,
     write,
 )
 from rag.apps.cli.evaluation import family as evaluation
@@ -55,7 +59,21 @@ def root(
         context.get_help()  # rich prints it
 
 
-for family in (write, read, answering, look, estimate, tune, migrate, models, evaluation):
+for family in (
+    write,
+    lifecycle,
+    read,
+    answering,
+    look,
+    upkeep,
+    jobs,
+    archives,
+    estimate,
+    tune,
+    migrate,
+    models,
+    evaluation,
+):
     family.register(app)
 
 

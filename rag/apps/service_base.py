@@ -1,0 +1,39 @@
+"""What every part of the service and of a connection to it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rag.settings import Settings
+from rag.types import Json, Principal
+from rag.wiring import Engine
+
+if TYPE_CHECKING:
+    from rag.apps.service import Service
+
+
+class ServiceBase:
+    """One engine, used by one principal."""
+
+    def __init__(self, engine: Engine, principal: Principal) -> None:
+        self._engine = engine
+        self._principal = principal
+
+    @property
+    def settings(self) -> Settings:
+        return self._engine.settings
+
+
+class ConnectionBase:
+    """The two ways to a service: wherever it is, or here because this process owns the folder."""
+
+    _settings: Settings
+
+    def _call(
+        self, method: str, on_event: Callable[[Json], None] | None = None, **params: Any
+    ) -> Json:
+        raise NotImplementedError
+
+    def _owning(self) -> Service:
+        raise NotImplementedError
