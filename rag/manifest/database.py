@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, insert, make_url, select, update
+from sqlalchemy import Connection, create_engine, event, insert, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from rag.errors import BackendError, ConfigError, IndexMismatch
-from rag.manifest import schema
+from rag.errors import BackendError, ConfigError
+from rag.manifest import schema, upgrade
 
 FILE_NAME = "manifest.sqlite3"  # in the data folder
 _WAIT_FOR_LOCK_MS = 30_000
-_OLDER = frozenset(map(str, range(1, schema.SCHEMA_VERSION)))
 
 
 class Database:
@@ -49,22 +49,21 @@ class Database:
         self._engine.dispose()
 
     def _prepare_tables(self) -> None:
+        with self._reading() as connection:
+            held = upgrade.held_version(connection)
+        if held is not None and upgrade.is_older(held):
+            with _translated():
+                upgrade.keep_copy(self._engine, held)
         with self._writing() as connection:
+            held = upgrade.held_version(connection)
+            is_older = upgrade.is_older(held)
             schema.tables.create_all(connection)
-            held = connection.scalar(
-                select(schema.about.c.value).where(schema.about.c.key == "schema")
-            )
             if held is None:
                 connection.execute(
                     insert(schema.about).values(key="schema", value=str(schema.SCHEMA_VERSION))
                 )
-            elif held in _OLDER:
-                _upgrade(connection, int(held))
-            elif held != str(schema.SCHEMA_VERSION):
-                raise IndexMismatch(
-                    f"the manifest has schema {held}, this program reads {schema.SCHEMA_VERSION}",
-                    next_step="Use the program that wrote it, or ingest into a new data folder.",
-                )
+            elif is_older:
+                upgrade.upgrade(connection, held)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -77,18 +76,6 @@ class Database:
         """One transaction that no other writer comes between; durable when it is left."""
         with _translated(), self._writing_engine.begin() as connection:
             yield connection
-
-
-def _upgrade(connection: Connection, held: int) -> None:
-    for version in range(held + 1, schema.SCHEMA_VERSION + 1):
-        for table, column in schema.ADDED_IN[version]:
-            kind = schema.tables.tables[table].c[column].type.compile(connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-    connection.execute(
-        update(schema.about)
-        .where(schema.about.c.key == "schema")
-        .values(value=str(schema.SCHEMA_VERSION))
-    )
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -113,7 +100,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         reason = str(getattr(error, "orig", error))
         if "disk is full" in reason:
             raise BackendError(

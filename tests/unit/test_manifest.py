@@ -1,6 +1,5 @@
 """The manifest's version protocol, and what it refuses."""
 
-import contextlib
 import dataclasses
 import sqlite3
 import threading
@@ -18,7 +17,6 @@ from rag.manifest import (
     StagedVersion,
     Unchanged,
     page_record_id,
-    schema,
 )
 from rag.page_text import PageText, VectorWords
 from rag.types import VectorKind
@@ -391,51 +389,6 @@ def test_boxes_of_vectors_come_back_as_they_were_stored(manifest):
     np.testing.assert_array_equal(found.vector_boxes.rows, boxes.rows)
 
 
-def test_a_manifest_of_the_first_schema_is_brought_up_to_date(tmp_path):
-    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
-        opened.ensure_collection("default", {"encoder": "words@1", "dim": 384})
-        version = begin(opened)
-        opened.record_pages(version.version_id, [page_row(version, 1)])
-    (path,) = tmp_path.glob("*.sqlite*")
-    with sqlite3.connect(path) as old:
-        old.execute("ALTER TABLE collections DROP COLUMN folder")
-        old.execute("ALTER TABLE page_texts DROP COLUMN vector_boxes")
-        _drop_third(old)
-        old.execute("UPDATE about SET value = '1' WHERE key = 'schema'")
-    old.close()
-    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
-        found = opened.texts(version.version_id, [1])[1]
-        assert found.text.words == TEXT.words
-        assert found.vector_boxes is None
-
-
-def test_a_manifest_of_the_second_schema_is_brought_up_to_date(tmp_path):
-    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
-        opened.ensure_collection("default", {"encoder": "words@1", "dim": 384})
-        version = begin(opened)
-        publish(opened, version)
-    (path,) = tmp_path.glob("*.sqlite*")
-    with sqlite3.connect(path) as old:
-        _drop_third(old)
-        old.execute("UPDATE about SET value = '2' WHERE key = 'schema'")
-    old.close()
-    for _ in range(2):  # upgraded, then found as it should be
-        with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
-            found = opened.texts(version.version_id, [1])[1]
-            assert found.text.words == TEXT.words
-            assert len(found.hidden) == 0
-            assert found.caption is None
-            (info, *_) = opened.live_state("default").pages[version.version_id]
-            assert (info.ocr, info.n_hidden_words) == (None, None)
-
-
-def _drop_third(old) -> None:
-    old.execute("ALTER TABLE pages DROP COLUMN ocr")
-    old.execute("ALTER TABLE pages DROP COLUMN n_hidden_words")
-    old.execute("ALTER TABLE page_texts DROP COLUMN hidden")
-    old.execute("ALTER TABLE page_texts DROP COLUMN caption")
-
-
 def test_hidden_words_the_ocr_engine_and_the_caption_of_a_page_are_kept(manifest):
     version = begin(manifest)
     caption = {"title": "Größe"}
@@ -480,26 +433,3 @@ def test_what_another_version_made_is_not_sent_to_settings_or_to_migrate(manifes
     assert "--encoder" not in refused.value.next_step
     assert "octavo migrate" not in refused.value.next_step
     assert "--data-dir" in refused.value.next_step
-
-
-def test_an_upgrade_that_is_cut_short_leaves_the_old_manifest_and_is_made_up_for(
-    tmp_path, monkeypatch
-):
-    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
-        opened.ensure_collection("default", {"encoder": "words@1", "dim": 384})
-        publish(opened, begin(opened))
-    with sqlite3.connect(tmp_path / "manifest.sqlite3") as old:
-        _drop_third(old)
-        old.execute("UPDATE about SET value = '2' WHERE key = 'schema'")
-    old.close()
-    with monkeypatch.context() as broken:
-        columns = (*schema.ADDED_IN[3], ("pages", "prior"))  # the last one is there already
-        broken.setitem(schema.ADDED_IN, 3, columns)
-        with pytest.raises(BackendError):
-            Manifest.in_folder(tmp_path)
-    with sqlite3.connect(tmp_path / "manifest.sqlite3") as held:
-        assert held.execute("SELECT value FROM about WHERE key = 'schema'").fetchone() == ("2",)
-        assert "ocr" not in {row[1] for row in held.execute("PRAGMA table_info(pages)")}
-    held.close()
-    with contextlib.closing(Manifest.in_folder(tmp_path)) as opened:
-        assert opened.collections() == ["default"]
