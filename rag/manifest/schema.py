@@ -30,6 +30,8 @@ ADDED_IN = {
     4: (
         ("versions", "n_reused"),
         ("pages", "vectors_digest"),
+        ("pages", "input_digest"),
+        ("pages", "is_reused"),
         ("jobs", "collection"),
         ("jobs", "priority"),
         ("jobs", "request"),
@@ -119,6 +121,10 @@ pages = Table(
     Column("ocr", String),  # engine that read the words, or some of them
     Column("n_hidden_words", Integer),  # null is none
     Column("vectors_digest", String),  # of its record's vectors; null before schema 4
+    # Of all that its encoder was given; null before schema 4, and where nothing was encoded.
+    Column("input_digest", String),
+    Column("is_reused", Boolean),  # its vectors are those of an equal page; null is no
+    Index("pages_by_input", "input_digest"),
 )
 
 # Beside `pages`, so that loading thousands of pages does not walk over their words.
@@ -155,7 +161,7 @@ jobs = Table(
     Column("n_tries", Integer),
 )
 
-# Versions that were visible once, also of documents that are gone.
+# Versions that are or were visible, of documents that are there; they outlive their pages.
 past_versions = Table(
     "past_versions",
     tables,

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, select, update
 
 from rag.errors import BackendError, IndexMismatch
-from rag.manifest import schema
+from rag.manifest import past_versions, schema
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +82,8 @@ def upgrade(connection: Connection, held: str) -> None:
         for table, column in schema.ADDED_IN[version]:
             kind = schema.tables.tables[table].c[column].type.compile(connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        if version == 4:
+            past_versions.begin_history(connection)
     for each in schema.tables.tables.values():
         for index in each.indexes:
             index.create(connection, checkfirst=True)
