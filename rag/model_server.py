@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from rag.interruptible import Call, InterruptibleNetwork
 from rag.server_failures import (
     Broken,
     Failures,
+    Pauses,
     Refused,
     ServerKind,
     TooLate,
@@ -47,8 +47,6 @@ T = TypeVar("T")
 
 _MAX_ERROR_BYTES = 20_000
 _CONNECT_S = 5.0
-_FIRST_WAIT_S = 0.25
-_LONGEST_WAIT_S = 30.0
 # For what a server says of a failure, which is known without it.
 _SAID_WITHIN_S = 2.0
 # Between two looks at whether the wait for a turn or the next try is still wanted.
@@ -251,7 +249,7 @@ class ModelServer:
         content = None if body is None else json.dumps(body).encode()
         end = time.monotonic() + (self._retry_s if retry_s is None else min(retry_s, self._retry_s))
         end = min(end, until)
-        wait_s = _FIRST_WAIT_S
+        pauses = Pauses()
         n_tries = 0
         while True:
             self._require_time(deadline)
@@ -260,11 +258,7 @@ class ModelServer:
             except Broken as failed:
                 self._require_time(deadline, failed.__cause__)
                 n_tries += 1
-                # Spread, so that requests turned away together do not come back together.
-                pause_s = failed.wait_s
-                if pause_s is None:
-                    pause_s = wait_s * random.uniform(0.5, 1.5)
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                pause_s = pauses.next(failed.wait_s)
                 left_s = end - time.monotonic()
                 if deadline is not None:
                     left_s = min(left_s, deadline.remaining_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ import httpx
 from pydantic import SecretStr
 
 from rag.errors import ConfigError, ModelFailed
+
+_FIRST_WAIT_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,26 @@ def asked_wait_s(retry_after: str) -> float | None:
         return max(0.0, (when - datetime.now(UTC)).total_seconds())
     except (ValueError, OverflowError):
         return None
+
+
+class Pauses:
+    """Seconds between tries of one request, longer each time.
+
+    Spread, so that requests turned away together do not come back together.
+
+    Args:
+        longest_s: before it is spread.
+    """
+
+    def __init__(self, *, longest_s: float = 30.0) -> None:
+        self._wait_s = _FIRST_WAIT_S
+        self._longest_s = longest_s
+
+    def next(self, asked_s: float | None = None) -> float:
+        """The pause before the next try: what the server asks for, where it does."""
+        pause_s = self._wait_s * random.uniform(0.5, 1.5) if asked_s is None else asked_s
+        self._wait_s = min(2 * self._wait_s, self._longest_s)
+        return pause_s
 
 
 def one_line(text: str) -> str:

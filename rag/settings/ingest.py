@@ -164,4 +164,16 @@ class StoreSettings(Section):
     data_dir: Path = Field(Path("octavo-data"), description="Folder of sources, index, manifest.")
     qdrant_url: str | None = Field(None, description="Qdrant server; None is the embedded store.")
     qdrant_api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
+    qdrant_wait_s: float = Field(
+        120.0,
+        ge=0,
+        le=86_400,
+        description="Time that a write waits for a Qdrant server that is away.",
+    )
+    search_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="Time that a Qdrant server may take for one search, another try included.",
+    )
     batch_pages: int = Field(64, ge=1, le=4096, description="Pages made durable at a time.")
