@@ -54,9 +54,16 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 _PREFIX = "OCTAVO_"
 _SHOWN_KEYS = 12  # of a section
 # They begin like a setting and are none: one is short for a setting, one chooses the kernels, one
-# is the command line's, by one the tests find the processes they started.
+# is the command line's, by one a test ends a process, by the others it finds what it started.
 _NO_SETTINGS = frozenset(
-    {"OCTAVO_DATA_DIR", "OCTAVO_NATIVE", "OCTAVO_TRACEBACK", "OCTAVO_TEST_MARK"}
+    {
+        "OCTAVO_DATA_DIR",
+        "OCTAVO_FAILPOINT",
+        "OCTAVO_NATIVE",
+        "OCTAVO_TRACEBACK",
+        "OCTAVO_TEST_MARK",
+        "OCTAVO_TEST_ENCODED",
+    }
 )
 
 
