@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -303,6 +304,39 @@ class PageIndex(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class RemoteIndex(PageIndex, Protocol):
+    """An index on a server, which may be slow, or away for a while.
+
+    Calls end as IndexUnavailable within a time that suits a search.
+    """
+
+    def patient(self) -> RemoteIndex:
+        """The same records for one writer: its calls wait for a server that is away."""
+        ...
+
+    def require_ready(self) -> None:
+        """Returns once the records can be asked for; raises as every call does."""
+        ...
+
+    def stop_waiting(self) -> None:
+        """What waits ends as Cancelled, a request under way within seconds."""
+        ...
+
+    @property
+    def waited_s(self) -> float:
+        """How long calls have waited for the server, in all."""
+        ...
+
+    def one_search(self) -> AbstractContextManager[None]:
+        """Within the block calls of this thread share the time of one search."""
+        ...
+
+    def unhurried(self) -> AbstractContextManager[None]:
+        """Within the block they do not: each has that time to itself."""
+        ...
 
 
 # --- models that read and write -----------------------------------------------------------------

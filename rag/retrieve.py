@@ -154,6 +154,7 @@ class Retriever:
             InputError: a query without words, image or page, one that encoder or mode cannot
                 search with, top_k below 1.
             IndexMismatch: the collection was made again by another encoder meanwhile.
+            IndexUnavailable: the store fails, or takes more than the time of a search.
             Cancelled: the deadline was.
         """
         if request.top_k < 1:
@@ -161,6 +162,10 @@ class Retriever:
                 f"top_k wants at least 1, got {request.top_k}",
                 next_step="Set top_k to the number of pages that should come back.",
             )
+        with reader.one_search():
+            return self._searched(reader, request)
+
+    def _searched(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         while True:
             generation = reader.generation
             try:

@@ -1,20 +1,22 @@
 """The page index on a Qdrant server, or inside qdrant-client (`:memory:`) for tests.
 
 Every write waits until the server has applied it, and the server logs a write before it answers,
-so `flush` has nothing to do; the server optimizes by itself. It keeps the signs of an `fde` and
+so `flush` has nothing to do; the server optimizes by itself. What is done about a server that is
+slow or away is in `rag/index/server_calls`. It keeps the signs of an `fde` and
 scores them against the query rounded to 8 bits. `:memory:` ignores quantisation, float16 and
 payload indexes and scores one record after another: good for a few hundred records.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from rag.errors import IndexMismatch, IndexUnavailable
 from rag.filters import Filter
@@ -30,57 +32,143 @@ from rag.index.contract import (
     field_dims,
     ranked,
 )
+from rag.index.server_calls import (
+    WRITE_S,
+    Calls,
+    LocalCalls,
+    PatientCalls,
+    SearchCalls,
+    Server,
+    one_search,
+)
 from rag.ports import IndexSpec
 from rag.types import Candidate, Json, PageField, PageRecord, SparseVector
 
 IN_MEMORY = ":memory:"
 _FLOATS_PER_REQUEST = 1_000_000  # a server refuses bodies over 32 MiB; a float is 22 bytes of JSON
 _IDS_PER_REQUEST = 10_000
-_CHECK_SERVER = "Check that the Qdrant server of QDRANT_URL is up and reachable, then try again."
+_SEARCH_S, _WAIT_S = 10.0, 120.0
+_LOOK_S = 3.0  # for a server that is only asked how it is
+
+T = TypeVar("T")
 
 
-def server_version(url: str, api_key: str | None, *, timeout_s: int = 3) -> str:
-    """What answers at `url`, as "Qdrant 1.19". Raises IndexUnavailable."""
+def server_version(url: str, api_key: str | None, *, timeout_s: float = _LOOK_S) -> str:
+    """What answers at `url`, as "Qdrant 1.19". Raises IndexUnavailable, within `timeout_s`."""
+    client = _connected(url, api_key, timeout_s)
     try:
-        client = QdrantClient(
-            url=url, api_key=api_key, timeout=timeout_s, check_compatibility=False
-        )
-        return f"Qdrant {client.info().version}"
-    except Exception as error:  # the client raises what its transport raises, of many kinds
+        info = SearchCalls(Server(client), timeout_s)("asked", client.info)
+    except IndexUnavailable as error:
+        if error.code == "index_refused":
+            raise
         raise IndexUnavailable(
-            "nothing answers as Qdrant at the address of QDRANT_URL",
+            f"nothing answers as Qdrant at the address of QDRANT_URL: {error.message}",
+            code=error.code,
             next_step="Start the server (`docker compose up -d --wait`), or correct the address.",
         ) from error
+    finally:
+        client.close()
+    return f"Qdrant {info.version}"
 
 
-def drop_collection(url: str, collection: str, *, api_key: str | None = None) -> None:
+def drop_collection(
+    url: str, collection: str, *, api_key: str | None = None, timeout_s: float = _LOOK_S
+) -> None:
     """Delete a collection with all its records; one that is not there is no error.
 
     Raises:
-        IndexUnavailable: nothing answers at `url`.
+        IndexUnavailable: the server does not do it within `timeout_s`.
     """
+    client = _connected(url, api_key, timeout_s)
     try:
-        client = QdrantClient(url=url, api_key=api_key, check_compatibility=False)
-        client.delete_collection(collection)
-    except Exception as error:  # the client raises what its transport raises, of many kinds
+        SearchCalls(Server(client), timeout_s)(
+            f"deleted (collection {collection!r})", partial(client.delete_collection, collection)
+        )
+    except IndexUnavailable as error:
+        if error.code != "index_lost":
+            raise
+    finally:
+        client.close()
+
+
+def _connected(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
+    """A client that has asked for nothing yet."""
+    try:
+        return QdrantClient(
+            # The library takes whole seconds; the calls end at their own time.
+            url=url,
+            api_key=api_key,
+            timeout=int(timeout_s) + 1,
+            check_compatibility=False,
+        )
+    except ValueError as error:
         raise IndexUnavailable(
-            f"collection {collection!r} could not be deleted from the Qdrant server",
-            next_step=_CHECK_SERVER,
+            "QDRANT_URL is no address of a Qdrant server",
+            code="index_refused",
+            next_step="Write it as http://HOST:6333 or https://HOST:6333.",
         ) from error
 
 
 class QdrantIndex:
-    """PageIndex over one collection of a Qdrant server."""
+    """PageIndex over one collection of a Qdrant server. Thread-safe.
+
+    Made without a request: the first one looks whether the collection is as it should be, and
+    makes it where there is none. So a server that is away fails what is asked of it, and nothing
+    else.
+    """
 
     def __init__(
-        self, client: QdrantClient, collection: str, spec: IndexSpec, *, is_local: bool
+        self,
+        client: QdrantClient,
+        collection: str,
+        spec: IndexSpec,
+        calls: Calls,
+        *,
+        has_records: Callable[[], bool] = lambda: False,
+        wait_s: float = _WAIT_S,
     ) -> None:
         self._client = client
         self._collection = collection
         self._spec = spec
-        self._is_local = is_local
-        # The in-process store is not made for threads; a server is.
-        self._lock = threading.RLock() if is_local else nullcontext()
+        self._calls = calls
+        self._has_records = has_records
+        self._wait_s = wait_s
+        self._is_ready = False
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        collection: str,
+        spec: IndexSpec,
+        api_key: str | None = None,
+        search_s: float = _SEARCH_S,
+        wait_s: float = _WAIT_S,
+        has_records: Callable[[], bool] = lambda: False,
+    ) -> QdrantIndex:
+        """Asks for nothing yet.
+
+        Args:
+            url: of the server, or IN_MEMORY.
+            collection: on the server.
+            spec: of its records.
+            api_key: of the server.
+            search_s: that the server may take for one search.
+            wait_s: that a writer waits for a server that is away.
+            has_records: whether there should be some; a collection that is not there any more is
+                then not made anew, because nothing would be found in it.
+
+        Raises:
+            IndexUnavailable: `index_refused`, the address is none.
+        """
+        calls: Calls
+        if url == IN_MEMORY:
+            client, calls = QdrantClient(IN_MEMORY), LocalCalls()
+        else:
+            client = _connected(url, api_key, max(search_s, WRITE_S))
+            calls = SearchCalls(Server(client), search_s)
+        return cls(client, collection, spec, calls, has_records=has_records, wait_s=wait_s)
 
     @classmethod
     def open(
@@ -90,7 +178,7 @@ class QdrantIndex:
         collection: str,
         spec: IndexSpec,
         api_key: str | None = None,
-        timeout_s: int = 30,
+        timeout_s: float = _SEARCH_S,
     ) -> QdrantIndex:
         """Connect, and make the collection where there is none.
 
@@ -98,48 +186,57 @@ class QdrantIndex:
             IndexUnavailable: nothing answers at `url` within `timeout_s`, or it refuses the key.
             IndexMismatch: the collection holds records of another shape; nothing was touched.
         """
-        is_local = url == IN_MEMORY
-        try:
-            client = (
-                QdrantClient(IN_MEMORY)
-                if is_local
-                else QdrantClient(
-                    url=url, api_key=api_key, timeout=timeout_s, check_compatibility=False
-                )
-            )
-        except ValueError as error:
-            raise IndexUnavailable(
-                "QDRANT_URL is no address of a Qdrant server",
-                next_step="Write it as http://HOST:6333 or https://HOST:6333.",
-            ) from error
-        index = cls(client, collection, spec, is_local=is_local)
-        with index._calls("opened"):
-            if not client.collection_exists(collection):
-                index._create()
-            index._check_schema()
-            if not is_local:
-                index._index_payload()
+        index = cls.connect(
+            url, collection=collection, spec=spec, api_key=api_key, search_s=timeout_s
+        )
+        index._make_ready()
         return index
 
+    # --- slow, or away --------------------------------------------------------------------------
+    def patient(self) -> QdrantIndex:
+        """The same records for one writer, who waits for a server that is away."""
+        if not isinstance(self._calls, SearchCalls):
+            return self
+        return QdrantIndex(
+            self._client,
+            self._collection,
+            self._spec,
+            PatientCalls(self._calls.server, self._wait_s),
+            has_records=self._has_records,
+            wait_s=self._wait_s,
+        )
+
+    def require_ready(self) -> None:
+        self._is_ready = False
+        self._make_ready()
+
+    def stop_waiting(self) -> None:
+        if isinstance(self._calls, PatientCalls):
+            self._calls.give_up()
+
+    @property
+    def waited_s(self) -> float:
+        return self._calls.waited_s if isinstance(self._calls, PatientCalls) else 0.0
+
+    def one_search(self) -> AbstractContextManager[None]:
+        return one_search(getattr(self._calls, "timeout_s", None))
+
+    def unhurried(self) -> AbstractContextManager[None]:
+        return one_search(None)
+
+    # --- records --------------------------------------------------------------------------------
     def upsert(self, records: Sequence[PageRecord]) -> None:
         check_records(records, self._spec)
-        with self._calls("written"):
-            for batch in _batches(records):
-                self._client.upsert(
-                    self._collection,
-                    [
-                        models.PointStruct(
-                            id=record.record_id,
-                            vector={
-                                str(name): _stored(vector)
-                                for name, vector in record.vectors.items()
-                            },
-                            payload=record.payload,
-                        )
-                        for record in batch
-                    ],
-                    wait=True,
+        for batch in _batches(records):
+            points = [
+                models.PointStruct(
+                    id=record.record_id,
+                    vector={str(name): _stored(vector) for name, vector in record.vectors.items()},
+                    payload=record.payload,
                 )
+                for record in batch
+            ]
+            self._ask("written", partial(self._client.upsert, self._collection, points, wait=True))
 
     def flush(self) -> None:
         """Nothing to do: writes wait."""
@@ -173,26 +270,27 @@ class QdrantIndex:
                 limit=limit + TIES_AT_CUT,
                 filter=passing,
                 params=_SIGN_BITS_ALONE
-                if page_field is PageField.FDE and not self._is_local
+                if page_field is PageField.FDE and not isinstance(self._calls, LocalCalls)
                 else None,
                 with_payload=False,
                 with_vector=False,
             )
             for page_field, query, limit in queries
         ]
-        with self._calls("searched"):
-            found = self._client.query_batch_points(self._collection, requests)
-        return [
-            ranked(((str(point.id), point.score) for point in response.points), limit)
-            for response, (_, _, limit) in zip(found, queries, strict=True)
-        ]
+
+        def found() -> list[list[Candidate]]:
+            # A ValueError of fewer answers than searches is an answer that cannot be used.
+            responses = self._client.query_batch_points(self._collection, requests)
+            return [
+                ranked(((str(point.id), point.score) for point in response.points), limit)
+                for response, (_, _, limit) in zip(responses, queries, strict=True)
+            ]
+
+        return self._ask("searched", found)
 
     def vectors(self, record_ids: Sequence[str], page_field: PageField) -> dict[str, FloatArray]:
         name = str(page_field)
-        with self._calls("read"):
-            records = self._client.retrieve(
-                self._collection, list(record_ids), with_payload=False, with_vectors=[name]
-            )
+        records = self._retrieved(record_ids, with_payload=False, with_vectors=[name])
         return {
             str(record.id): np.asarray(record.vector[name], dtype=np.float32)
             for record in records
@@ -200,15 +298,11 @@ class QdrantIndex:
         }
 
     def payloads(self, record_ids: Sequence[str]) -> dict[str, Json]:
-        with self._calls("read"):
-            records = self._client.retrieve(self._collection, list(record_ids), with_payload=True)
+        records = self._retrieved(record_ids, with_payload=True, with_vectors=False)
         return {str(record.id): record.payload or {} for record in records}
 
     def records(self, record_ids: Sequence[str]) -> list[PageRecord]:
-        with self._calls("read"):
-            found = self._client.retrieve(
-                self._collection, list(record_ids), with_payload=True, with_vectors=True
-            )
+        found = self._retrieved(record_ids, with_payload=True, with_vectors=True)
         return sorted(
             (
                 PageRecord(
@@ -226,41 +320,97 @@ class QdrantIndex:
     def set_payload(self, where: Filter, changes: Json) -> None:
         passing = _filter(where)
         assert passing is not None
-        with self._calls("written"):
-            self._client.set_payload(
-                self._collection, changes, points=models.FilterSelector(filter=passing), wait=True
-            )
+        chosen = models.FilterSelector(filter=passing)
+        self._ask(
+            "written",
+            partial(self._client.set_payload, self._collection, changes, points=chosen, wait=True),
+        )
 
     def ids(self, where: Filter | None = None) -> list[str]:
         passing = _filter(where)
         found: list[str] = []
         offset: models.ExtendedPointId | None = None
-        with self._calls("read"):
-            while True:
-                records, offset = self._client.scroll(
-                    self._collection,
-                    passing,
-                    limit=_IDS_PER_REQUEST,
-                    offset=offset,
-                    with_payload=False,
-                )
-                found += [str(record.id) for record in records]
-                if offset is None:
-                    return sorted(found)
+        while True:
+            scroll = partial(
+                self._client.scroll,
+                self._collection,
+                passing,
+                limit=_IDS_PER_REQUEST,
+                offset=offset,
+                with_payload=False,
+            )
+            records, offset = self._ask("read", scroll)
+            found += [str(record.id) for record in records]
+            if offset is None:
+                return sorted(found)
 
     def count(self, where: Filter | None = None) -> int:
-        with self._calls("read"):
-            return self._client.count(self._collection, _filter(where), exact=True).count
+        counted = partial(self._client.count, self._collection, _filter(where), exact=True)
+        return self._ask("read", counted).count
 
     def delete(self, where: Filter) -> None:
         passing = _filter(where)
         assert passing is not None
-        with self._calls("written"):
-            self._client.delete(self._collection, models.FilterSelector(filter=passing), wait=True)
+        chosen = models.FilterSelector(filter=passing)
+        self._ask("written", partial(self._client.delete, self._collection, chosen, wait=True))
 
     def close(self) -> None:
-        with self._calls("closed"):
-            self._client.close()
+        self._client.close()
+
+    def _retrieved(
+        self, record_ids: Sequence[str], *, with_payload: bool, with_vectors: bool | list[str]
+    ) -> list[models.Record]:
+        return self._ask(
+            "read",
+            partial(
+                self._client.retrieve,
+                self._collection,
+                list(record_ids),
+                with_payload=with_payload,
+                with_vectors=with_vectors,
+            ),
+        )
+
+    # --- requests -------------------------------------------------------------------------------
+    def _ask(self, doing: str, request: Callable[[], T]) -> T:
+        self._make_ready()
+        return self._asked(doing, request)
+
+    def _asked(self, doing: str, request: Callable[[], T]) -> T:
+        try:
+            return self._calls(doing, request)
+        except IndexUnavailable as error:
+            if error.code != "index_lost":
+                raise
+            self._is_ready = False
+            raise self._lost() from error
+
+    def _make_ready(self) -> None:
+        """Twice at the same time is the same as once.
+
+        Raises:
+            IndexUnavailable: as requests do; `index_lost`.
+            IndexMismatch: the collection holds records of another shape; nothing was touched.
+        """
+        if self._is_ready:
+            return
+        if not self._asked("opened", partial(self._client.collection_exists, self._collection)):
+            if self._has_records():
+                raise self._lost()
+            self._asked("opened", self._create)
+        info = self._asked("opened", partial(self._client.get_collection, self._collection))
+        self._check_schema(info)
+        if not isinstance(self._calls, LocalCalls):
+            self._index_payload(set(info.payload_schema))
+        self._is_ready = True
+
+    def _lost(self) -> IndexUnavailable:
+        return IndexUnavailable(
+            f"the Qdrant server has no collection {self._collection!r}, which held pages",
+            code="index_lost",
+            next_step="Check that QDRANT_URL is the server that held it and that its storage is "
+            "there. If it is lost, ingest the documents into a new collection.",
+        )
 
     def _create(self) -> None:
         no_graph = models.HnswConfigDiff(m=0)
@@ -296,14 +446,18 @@ class QdrantIndex:
             if error.status_code != 409:  # somebody else made it just now
                 raise
 
-    def _index_payload(self) -> None:
+    def _index_payload(self, are_there: set[str]) -> None:
         schemas = dict.fromkeys(KEYWORD_KEYS, models.PayloadSchemaType.KEYWORD)
         schemas |= dict.fromkeys(INTEGER_KEYS, models.PayloadSchemaType.INTEGER)
         for key, schema in schemas.items():
-            self._client.create_payload_index(self._collection, key, schema, wait=True)
+            if key not in are_there:
+                make = partial(
+                    self._client.create_payload_index, self._collection, key, schema, wait=True
+                )
+                self._asked("opened", make)
 
-    def _check_schema(self) -> None:
-        params = self._client.get_collection(self._collection).config.params
+    def _check_schema(self, info: models.CollectionInfo) -> None:
+        params = info.config.params
         stored = params.vectors if isinstance(params.vectors, dict) else {}
         found = {name: vector.size for name, vector in stored.items()}
         wanted = {str(page_field): size for page_field, size in field_dims(self._spec).items()}
@@ -316,25 +470,6 @@ class QdrantIndex:
                 next_step="Ingest into a new collection, or go back to the encoder and FDE "
                 "settings it was made with.",
             )
-
-    @contextmanager
-    def _calls(self, doing: str) -> Iterator[None]:
-        """The library's errors as ours; a server's own words stay in the chained cause."""
-        try:
-            with self._lock:
-                yield
-        except UnexpectedResponse as error:
-            refused = error.status_code in (401, 403)
-            raise IndexUnavailable(
-                f"the page index cannot be {doing}: the Qdrant server answered "
-                f"{error.status_code} {error.reason_phrase}",
-                next_step="Check QDRANT_API_KEY." if refused else _CHECK_SERVER,
-            ) from error
-        except (ApiException, RuntimeError) as error:  # RuntimeError: the client is closed
-            raise IndexUnavailable(
-                f"the page index cannot be {doing}: no usable answer from the Qdrant server",
-                next_step=_CHECK_SERVER,
-            ) from error
 
 
 class _ClientDialect:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,7 +18,7 @@ from rag.manifest import Document, Manifest, PageInfo
 from rag.page_pack import PagePack, Part
 from rag.page_store import PageStore
 from rag.page_text import PageText
-from rag.ports import PageIndex
+from rag.ports import PageIndex, RemoteIndex
 from rag.repository.packed_scope import PackedScope
 from rag.repository.snapshot import (
     DocumentSummary,
@@ -167,6 +168,13 @@ class CollectionReader:
             parts += [Condition("page_number", "$gte", first)]
             parts += [Condition("page_number", "$lte", last)]
         return Filter(must=tuple(parts))
+
+    def one_search(self) -> AbstractContextManager[None]:
+        """Within the block a store on a server has the time of one search, this thread's calls
+        together.
+        """
+        index = self._index_for(self.collection)
+        return index.one_search() if isinstance(index, RemoteIndex) else nullcontext()
 
     def search_many(
         self,
