@@ -9,14 +9,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from process_memory import Memory
 
 from rag.apps.cli.app import run
 
@@ -99,37 +98,6 @@ def ingest(data: Path, paths: list[Path], renderer: str) -> Measured:
             },
             peak_bytes=peak_bytes,
         )
-
-
-class Memory:
-    """Watches what a process and all below it have in memory, shared pages divided by sharers."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._peak_bytes = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def stop(self) -> int:
-        self._stop.set()
-        self._thread.join()
-        return self._peak_bytes
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.4):
-            with contextlib.suppress(psutil.Error):
-                below = psutil.Process(self._pid).children(recursive=True)
-                pids = [self._pid, *(process.pid for process in below)]
-                self._peak_bytes = max(self._peak_bytes, sum(map(_pss_bytes, pids)))
-
-
-def _pss_bytes(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 def check(measured: Measured, data: Path, expected: dict[str, dict[str, str]]) -> None:
