@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +17,10 @@ from typing import Any
 
 from PIL import Image
 
-from rag.encoders.process_child import Failure, Loaded, QueryRequest, send_pages, serve
+from rag.encoders.process_child import Loaded, QueryRequest, send_pages, serve
 from rag.errors import ModelFailed, PageCrashesEncoder
 from rag.ports import EncodedPage, EncodedQuery, EncoderIdentity, PageEncoder, PageInput
+from rag.process_failures import Failure, exit_code, how_it_ended
 from rag.processes import CleanSpawnContext
 
 # A search waits for the pages under way; a few at a time on a slow machine, many on a fast one.
@@ -347,16 +347,8 @@ class _Child:
         self._process.join()
 
     def _how_it_ended(self) -> str:
-        self._process.join(_LEAVING_S)
-        code = self._process.exitcode
-        if code is None:  # it closed the pipe, and stays
-            self.end()
-            return "without an answer"
-        if code >= 0:
-            return f"with exit code {code}"
-        with contextlib.suppress(ValueError):
-            return f"by {signal.Signals(-code).name}"
-        return f"by signal {-code}"
+        code = exit_code(self._process, wait_s=_LEAVING_S)
+        return "without an answer" if code is None else how_it_ended(code)
 
 
 class _Crashed(Exception):

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import os
 import pickle
-import resource
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,14 +20,11 @@ from typing import Any
 
 from PIL import Image
 
-import rag.errors
 from rag.errors import ModelFailed, RagError
 from rag.ports import EncoderIdentity, PageEncoder, PageInput
+from rag.process_failures import Failure, may_be_lost
 from rag.processes import end_with_parent
 from rag.types import RenderedPage
-
-# Of 1000: what the kernel ends first when memory runs out. The model can be started again.
-_OOM_SCORE = "500"
 
 
 @dataclass(frozen=True)
@@ -44,39 +40,25 @@ class Loaded:
     devices: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Failure:
+def failure_of(error: Exception) -> Failure:
     """An error on its way through the pipe."""
-
-    kind: str  # the nearest class of rag.errors
-    code: str
-    message: str
-    next_step: str
-
-    @classmethod
-    def of(cls, error: Exception) -> Failure:
-        if isinstance(error, RagError):
-            kind = next(each for each in type(error).__mro__ if each.__module__ == "rag.errors")
-            return cls(kind.__name__, error.code, error.message, error.next_step)
-        if isinstance(error, MemoryError):
-            return cls(
-                ModelFailed.__name__,
-                "out_of_memory",
-                "the process of the encoder has no memory left",
-                "Set encoder.batch_size or encoder.max_patches lower, or choose a smaller model.",
-            )
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return cls(
+    if isinstance(error, RagError):
+        return Failure.of_ours(error)
+    if isinstance(error, MemoryError):
+        return Failure(
             ModelFailed.__name__,
-            "encoder_failed",
-            f"the encoder failed in {place.name}, {Path(place.filename).name} line {place.lineno}: "
-            f"{type(error).__name__}: {error}",
-            "Try other encoder settings or another model; what was ingested stays.",
+            "out_of_memory",
+            "the process of the encoder has no memory left",
+            "Set encoder.batch_size or encoder.max_patches lower, or choose a smaller model.",
         )
-
-    def as_error(self) -> RagError:
-        kind: type[RagError] = getattr(rag.errors, self.kind)
-        return kind(self.message, code=self.code, next_step=self.next_step)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        ModelFailed.__name__,
+        "encoder_failed",
+        f"the encoder failed in {place.name}, {Path(place.filename).name} line {place.lineno}: "
+        f"{type(error).__name__}: {error}",
+        "Try other encoder settings or another model; what was ingested stays.",
+    )
 
 
 # --- requests -----------------------------------------------------------------------------------
@@ -146,11 +128,7 @@ def serve(connection: Connection, pickled_load: bytes, device: str | None) -> No
         device: for CUDA_VISIBLE_DEVICES; None leaves it.
     """
     end_with_parent()
-    # Results of the command line go to stdout, and libraries print.
-    os.dup2(2, 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+    may_be_lost()
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     try:
@@ -158,7 +136,7 @@ def serve(connection: Connection, pickled_load: bytes, device: str | None) -> No
         encoder = load()
         connection.send(Loaded(encoder.identity, encoder.wants_image, _devices()))
     except Exception as error:  # noqa: BLE001  # the other side raises it
-        connection.send(Failure.of(error))
+        connection.send(failure_of(error))
         return
     with contextlib.closing(encoder), contextlib.suppress(EOFError, BrokenPipeError):
         while True:
@@ -177,7 +155,7 @@ def _answer(encoder: PageEncoder, connection: Connection) -> Any:
     except EOFError:
         raise
     except Exception as error:  # noqa: BLE001  # the other side raises it
-        return Failure.of(error)
+        return failure_of(error)
 
 
 def _devices() -> tuple[str, ...]:

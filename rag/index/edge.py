@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,7 +28,8 @@ from typing import Any
 import numpy as np
 import qdrant_edge as qe
 
-from rag.errors import IndexMismatch, IndexUnavailable
+from rag.disk_room import disk_full
+from rag.errors import BackendError, IndexMismatch, IndexUnavailable
 from rag.filters import Filter
 from rag.geometry import FloatArray
 from rag.index.conditions import translate
@@ -48,6 +50,10 @@ SCHEMA_VERSION = 2  # of the fields and their settings in `_config`
 _SCHEMA_FILE = "schema.json"
 _SHARD_FOLDER = "shard"
 _DAMAGED = "Restore the data folder from a backup, or ingest into a new collection."
+_BUSY = "index_busy"
+_LOCK_LOOK_S = 0.02
+_FLOATS_AT_A_TIME = 400_000  # some 25 ms of writing
+_NO_SPACE = ("No space left on device", "os error 28", "StorageFull")
 _AGAIN = f"Run the command again. If it fails again: {_DAMAGED[0].lower()}{_DAMAGED[1:]}"
 
 
@@ -60,33 +66,46 @@ class EdgeIndex:
         self._writing = threading.Lock()
 
     @classmethod
-    def open(cls, folder: Path, spec: IndexSpec) -> EdgeIndex:
+    def open(cls, folder: Path, spec: IndexSpec, *, lock_wait_s: float = 0.0) -> EdgeIndex:
         """Open the index in `folder`; make it where there is none.
 
+        Args:
+            folder: of the index.
+            spec: of its records.
+            lock_wait_s: for another process to let go of it.
+
         Raises:
-            IndexUnavailable: the folder is damaged, or another process has it open.
+            IndexUnavailable: the folder is damaged, or another process has it open (`index_busy`).
             IndexMismatch: it holds records of another shape; nothing was touched.
+            BackendError: `disk_full`.
         """
+        deadline_s = time.monotonic() + lock_wait_s
         with _store_errors("opened", _DAMAGED):
             if not folder.exists() or not any(folder.iterdir()):
                 _create(folder, spec)
             _check_schema(folder, spec)
-            return cls(qe.EdgeShard.load(str(folder / _SHARD_FOLDER)), spec)
+        while True:
+            try:
+                with _store_errors("opened", _DAMAGED):
+                    return cls(qe.EdgeShard.load(str(folder / _SHARD_FOLDER)), spec)
+            except IndexUnavailable as error:
+                if error.code != _BUSY or time.monotonic() > deadline_s:
+                    raise
+            time.sleep(_LOCK_LOOK_S)
 
     def upsert(self, records: Sequence[PageRecord]) -> None:
         check_records(records, self._spec)
-        if not records:
-            return
         with self._writing, _store_errors("written"):
-            points = [
-                qe.Point(
-                    record.record_id,
-                    {str(name): _stored(vector) for name, vector in record.vectors.items()},
-                    record.payload,
-                )
-                for record in records
-            ]
-            self._shard.update(qe.UpdateOperation.upsert_points(points))
+            for some in _parts(records):
+                points = [
+                    qe.Point(
+                        record.record_id,
+                        {str(name): _stored(vector) for name, vector in record.vectors.items()},
+                        record.payload,
+                    )
+                    for record in some
+                ]
+                self._shard.update(qe.UpdateOperation.upsert_points(points))
 
     def flush(self) -> None:
         with self._writing, _store_errors("flushed"):
@@ -245,6 +264,20 @@ def _stored(vector: FloatArray | SparseVector) -> Any:
     return vector.tolist()
 
 
+def _parts(records: Sequence[PageRecord]) -> Iterator[Sequence[PageRecord]]:
+    """Of a batch: searches wait for one of them, not for all."""
+    start = n_floats = 0
+    for end, record in enumerate(records, start=1):
+        n_floats += sum(map(_n_floats, record.vectors.values()))
+        if n_floats >= _FLOATS_AT_A_TIME or end == len(records):
+            yield records[start:end]
+            start, n_floats = end, 0
+
+
+def _n_floats(vector: FloatArray | SparseVector) -> int:
+    return len(vector) if isinstance(vector, SparseVector) else vector.size
+
+
 def _loaded(held: Any) -> FloatArray | SparseVector:
     if isinstance(held, qe.SparseVector):
         return SparseVector(
@@ -341,13 +374,21 @@ def _store_errors(doing: str, next_step: str = _AGAIN) -> Iterator[None]:
     except IndexMismatch:
         raise
     except Exception as error:  # Edge raises bare exceptions
-        if "WouldBlock" in str(error):
-            raise IndexUnavailable(
-                "another process has the page index open",
-                next_step="Stop it, or send the request to it.",
-            ) from error
-        raise IndexUnavailable(f"the page index cannot be {doing}", next_step=next_step) from error
+        raise _as_ours(error, doing, next_step) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise IndexUnavailable(f"the page index cannot be {doing}", next_step=next_step) from error
+        raise _as_ours(error, doing, next_step) from error
+
+
+def _as_ours(error: BaseException, doing: str, next_step: str) -> BackendError:
+    said = str(error)
+    if any(words in said for words in _NO_SPACE):
+        return disk_full(f"the page index cannot be {doing}")
+    if "WouldBlock" in said:
+        return IndexUnavailable(
+            "another process has the page index open",
+            code=_BUSY,
+            next_step="Stop it, or send the request to it.",
+        )
+    return IndexUnavailable(f"the page index cannot be {doing}", next_step=next_step)

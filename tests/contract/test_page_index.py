@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rag.errors import IndexMismatch, IndexUnavailable, InputError, ShapeError
 from rag.filters import Condition, Filter, parse_filters
 from rag.index.edge import EdgeIndex
+from rag.index.process import IndexProcess
 from rag.index.qdrant import IN_MEMORY, QdrantIndex
 from rag.ports import IndexSpec, PageIndex
 from rag.testing import MemoryIndex
@@ -29,7 +30,7 @@ MULTI_VECTORS = (PageField.PATCHES, PageField.HEADINGS, PageField.DENSE)
 SPARSE = (PageField.WORDS, PageField.HEADING_WORDS)
 
 HAS_SERVER = bool(os.environ.get("QDRANT_URL"))
-REAL_STORES = ("edge", "qdrant", *(("server",) if HAS_SERVER else ()))
+REAL_STORES = ("edge", "process", "qdrant", *(("server",) if HAS_SERVER else ()))
 STORES = (*REAL_STORES, "memory")
 
 
@@ -82,6 +83,8 @@ def pages(n: int, seed: int = 0) -> list[PageRecord]:
 def make_index(store: str, folder: Path, spec: IndexSpec = SPEC) -> PageIndex:
     if store == "edge":
         return EdgeIndex.open(folder / "index", spec)
+    if store == "process":
+        return IndexProcess(folder / "index", spec)
     if store == "qdrant":
         return QdrantIndex.open(IN_MEMORY, collection="pages", spec=spec)
     if store == "server":
