@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ingestion.caption import caption_text, caption_words
 from ingestion.context import DocumentContext
+from ingestion.reuse import is_encoded
 from ingestion.text import lexical_fields
 from rag.errors import ConfigError, PageCrashesEncoder
 from rag.geometry import FloatArray
@@ -18,6 +19,7 @@ from rag.manifest import page_record_id
 from rag.page_text import VectorWords
 from rag.ports import EncodedPage, PageEncoder, PageInput, ScannedPage
 from rag.renderers.isolated import PageFailure
+from rag.repository import HeldVectors
 from rag.scoring.fde import FdeEncoder
 from rag.scoring.pool import page_pooling
 from rag.settings import PoolingSettings
@@ -27,11 +29,14 @@ from rag.vector_boxes import VectorBoxes
 
 @dataclass(frozen=True, eq=False)
 class EncodedBatch:
-    """Pages as the encoder saw them, without their pixels; None where there is nothing to see."""
+    """Pages as the encoder saw them, without their pixels, or as vectors that were there already;
+    None where there is nothing to see.
+    """
 
-    pages: list[tuple[ScannedPage, EncodedPage | None]]
+    pages: list[tuple[ScannedPage, EncodedPage | HeldVectors | None]]
     failures: list[PageFailure]
     captions: dict[int, FloatArray] = field(default_factory=dict)  # (n_windows, dense_dim) by page
+    digests: Mapping[int, str] = field(default_factory=dict)  # of the encoder's input, by page
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,8 @@ class EmbeddedPage:
         n_left_out: vectors beyond what one record can hold, counted as the encoder made them; their
             words are found by words alone.
         vector_words, vector_boxes: the words or the places its stored vectors stand for.
+        input_digest: of all that the encoder was given, where that is known.
+        is_reused: its vectors were there already.
     """
 
     page: ScannedPage
@@ -49,6 +56,8 @@ class EmbeddedPage:
     vector_words: VectorWords | None
     vector_boxes: VectorBoxes | None = None
     n_left_out: int = 0
+    input_digest: str | None = None
+    is_reused: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +68,15 @@ class _Kept:
     words: VectorWords | None
     boxes: VectorBoxes | None
     n_left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class _ToStore:
+    """What is stored of a page's vectors, and where it is from."""
+
+    vectors: HeldVectors
+    n_left_out: int = 0
+    is_reused: bool = False
 
 
 class Embedder:
@@ -92,27 +110,46 @@ class Embedder:
         """Pages in the order given, without those that the encoder fails on."""
         return self.records(version_id, self.encode(document_id, pages))
 
-    def encode(self, document_id: str, pages: Sequence[ScannedPage]) -> EncodedBatch:
-        """What the encoder makes of pages with ink or words; pages that crash it fail alone."""
+    def encode(
+        self,
+        document_id: str,
+        pages: Sequence[ScannedPage],
+        *,
+        held: Mapping[int, HeldVectors] | None = None,
+        digests: Mapping[int, str] | None = None,
+    ) -> EncodedBatch:
+        """What the encoder makes of pages with ink or words; pages that crash it fail alone.
+
+        Args:
+            document_id: of all of them.
+            pages: in their order.
+            held: by page number, vectors of pages that the encoder need not see.
+            digests: by page number, of what the encoder is given.
+        """
+        there = held or {}
         failures: list[PageFailure] = []
         while True:
             failed = {failure.page_number for failure in failures}
             left = [page for page in pages if page.page_number not in failed]
-            inked = [page for page in left if page.has_ink or len(page.text)]
+            inked = [page for page in left if is_encoded(page) and page.page_number not in there]
             try:
-                vectors = self._encoder.encode_pages(
-                    [_page_input(document_id, page) for page in inked]
+                vectors = (
+                    self._encoder.encode_pages([_page_input(document_id, page) for page in inked])
+                    if inked
+                    else []
                 )
             except PageCrashesEncoder as error:
                 failures += [
                     PageFailure(number, error.code, error.message) for number in error.page_numbers
                 ]
                 continue
-            seen = dict(zip(map(id, inked), vectors, strict=True))
+            seen: dict[int, EncodedPage | HeldVectors] = dict(there)
+            seen |= {page.page_number: made for page, made in zip(inked, vectors, strict=True)}
             return EncodedBatch(
-                [(replace(page, image=None), seen.get(id(page))) for page in left],
+                [(replace(page, image=None), seen.get(page.page_number)) for page in left],
                 failures,
                 self._caption_vectors(document_id, inked),
+                digests or {},
             )
 
     def _caption_vectors(
@@ -140,40 +177,63 @@ class Embedder:
             batch: encoded pages; of one document, page order.
             context: what the pages before it say of a page; it goes on with these.
         """
-        kept = [None if page is None else self._kept(page) for _, page in batch.pages]
-        fdes = iter(
-            self._fde.encode_pages([rows.vectors for rows in kept if rows and len(rows.vectors)])
-        )
+        vectors_of = self._vectors(batch)
         made: list[EmbeddedPage] = []
-        for (page, vectors), rows in zip(batch.pages, kept, strict=True):
-            around = context.of(page.page_number, page.text) if context else None
-            if vectors is None or rows is None:
+        for page, _ in batch.pages:
+            number = page.page_number
+            around = context.of(number, page.text) if context else None
+            held = vectors_of.get(number)
+            if held is None:
                 made.append(EmbeddedPage(page, None, None))
                 continue
             fields: dict[PageField, FloatArray | SparseVector] = {
-                **lexical_fields(page.text, around)
+                **lexical_fields(page.text, around),
+                **held.vectors.fields,
             }
-            if len(rows.vectors):
-                fields[PageField.PATCHES] = rows.vectors
-                fields[PageField.FDE] = next(fdes)
-            if len(vectors.dense):
-                fields[PageField.DENSE] = vectors.dense
-            if len(vectors.headings):
-                fields[PageField.HEADINGS] = vectors.headings.vectors
             if page.caption is not None and len(said := caption_words(page.caption)):
                 fields[PageField.CAPTION_WORDS] = said
-            if page.page_number in batch.captions:
-                fields[PageField.CAPTIONS] = batch.captions[page.page_number]
             made.append(
                 EmbeddedPage(
                     page=page,
-                    record=PageRecord(page_record_id(version_id, page.page_number), fields, {}),
-                    vector_words=rows.words,
-                    vector_boxes=rows.boxes,
-                    n_left_out=rows.n_left_out,
+                    record=PageRecord(page_record_id(version_id, number), fields, {}),
+                    vector_words=held.vectors.words,
+                    vector_boxes=held.vectors.boxes,
+                    n_left_out=held.n_left_out,
+                    input_digest=batch.digests.get(number),
+                    is_reused=held.is_reused,
                 )
             )
         return made
+
+    def _vectors(self, batch: EncodedBatch) -> dict[int, _ToStore]:
+        """By page number; FDEs are made of all pages together."""
+        made = {
+            page.page_number: (encoded, self._kept(encoded))
+            for page, encoded in batch.pages
+            if isinstance(encoded, EncodedPage)
+        }
+        fdes = iter(
+            self._fde.encode_pages([kept.vectors for _, kept in made.values() if len(kept.vectors)])
+        )
+        found = {
+            page.page_number: _ToStore(held, is_reused=True)
+            for page, held in batch.pages
+            if isinstance(held, HeldVectors)
+        }
+        for number, (encoded, kept) in made.items():
+            fields = {}
+            if len(kept.vectors):
+                fields[PageField.PATCHES] = kept.vectors
+                fields[PageField.FDE] = next(fdes)
+            if len(encoded.dense):
+                fields[PageField.DENSE] = encoded.dense
+            if len(encoded.headings):
+                fields[PageField.HEADINGS] = encoded.headings.vectors
+            if number in batch.captions:
+                fields[PageField.CAPTIONS] = batch.captions[number]
+            vectors = HeldVectors(fields, kept.words, kept.boxes)
+            found[number] = _ToStore(vectors, n_left_out=kept.n_left_out)
+        return found
 
     def _kept(self, page: EncodedPage) -> _Kept:
         # Posters and indexes have more words than a store takes vectors: the first of them count.

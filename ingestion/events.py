@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ingestion.source import printable
 from rag.errors import RagError
+from rag.manifest import Incoming
 from rag.renderers.ocr_pages import missing_message
 from rag.repository import DocumentSummary
 from rag.types import Json, Notice
@@ -21,11 +22,12 @@ class Progress:
         self._on_event = on_event
         self._place = {"document": number, "documents": n_documents}
 
-    def __call__(self, source: str, pages_done: int, pages_total: int) -> None:
+    def __call__(self, incoming: Incoming, pages_done: int, pages_total: int) -> None:
         self._on_event(
             {
                 "event": "progress",
-                "source": source,
+                "source": incoming.source,
+                "document_id": incoming.document_id,
                 "pages_done": pages_done,
                 "pages_total": pages_total,
                 **self._place,
@@ -39,10 +41,11 @@ class Totals:
     def __init__(self) -> None:
         self._documents: Counter[str] = Counter()
         self._pages: Counter[str] = Counter({"indexed": 0, "blank": 0, "failed": 0})
-        self._n_missing_ocr = 0
+        self._n_missing_ocr = self._n_reused = 0
 
     def add(self, event: Json) -> None:
         self._documents[event["state"]] += 1
+        self._n_reused += event["reused_pages"]
         codes = {warning["code"] for warning in event["warnings"]}
         self._n_missing_ocr += "ocr_missing" in codes
         if event["state"] not in ("unchanged", "refused"):
@@ -63,6 +66,7 @@ class Totals:
             "job_id": job_id,
             "documents": dict(self._documents),
             "pages": dict(self._pages),
+            "reused_pages": self._n_reused,
             "seconds": round(seconds, 3),
             "encoder": encoder,
             "warnings": [notice.as_dict() for notice in self._notices()],
@@ -111,6 +115,7 @@ def document_event(
             {"page_number": number, "reason": reason}
             for number, reason in (failed_pages or {}).items()
         ],
+        "reused_pages": 0,
         "error": None
         if error is None
         else {key: printable(text) for key, text in error.as_dict().items()},
@@ -126,6 +131,7 @@ def stored_document_event(
     page_notices: Sequence[tuple[int, Notice]] = (),
     misses_ocr: bool = False,
     lost_outline: bool = False,
+    n_reused: int = 0,
 ) -> Json:
     """A document as it stands now.
 
@@ -136,6 +142,7 @@ def stored_document_event(
         page_notices: (page number, notice) of what its pages have to say.
         misses_ocr: words should be read from pixels, and nobody is installed who could.
         lost_outline: its bookmarks could not be read.
+        n_reused: pages that were not encoded again.
     """
     shown = summary.as_dict()
     notices = [*_notices(summary, crowded, misses_ocr=misses_ocr), *_of_pages(page_notices)]
@@ -157,6 +164,7 @@ def stored_document_event(
         "no_text_pages": shown["no_text_pages"],
         "ocr_pages": list(summary.ocr_pages),
         "failed_pages": shown["failed_pages"],
+        "reused_pages": n_reused,
         "error": None,
         "warnings": [notice.as_dict() for notice in _once_each(notices)],
     }

@@ -18,6 +18,7 @@ from ingestion.embed import EmbeddedPage, Embedder, EncodedBatch
 from ingestion.events import Progress
 from ingestion.pipeline import Pipeline
 from ingestion.render import PageBatch, read_pages
+from ingestion.reuse import PageReuse, input_digest
 from ingestion.store import store_batch
 from rag import failpoints
 from rag.errors import BackendError, InputError
@@ -48,6 +49,7 @@ class Filling:
         error: why the document fails; what is still on its way is dropped.
         has_ended: its event was told.
         password: opens its file.
+        may_reuse: whether a page takes the vectors of an equal one, rather than be encoded again.
         context: what the pages before it say of a page; of the stage that makes records.
     """
 
@@ -62,6 +64,7 @@ class Filling:
     error: InputError | BackendError | None = None
     has_ended: threading.Event = field(default_factory=threading.Event)
     password: str | None = None
+    may_reuse: bool = True
     context: DocumentContext = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +73,7 @@ class Filling:
     def tell(self, n_more: int = 0) -> None:
         """Call it as pieces come out, by one thread: the stages are ahead of what is told."""
         self.n_done += n_more
-        self.progress(self.incoming.source, self.n_done, self.info.n_pages)
+        self.progress(self.incoming, self.n_done, self.info.n_pages)
 
 
 # --- what goes through the stages ---------------------------------------------------------------
@@ -130,14 +133,18 @@ class Filler:
         writer: CollectionWriter,
         settings: Settings,
         describer: PageDescriber | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Asked between batches, `should_stop` ends the reading; what was read is still stored."""
         self._isolated = isolated
         self._describer = describer
         self._embedder = embedder
+        self._reuse = PageReuse(writer)
         self._writer = writer
         self._batch_pages = settings.store.batch_pages
         if embedder.wants_image or describer is not None:  # replies cost too much to lose many
             self._batch_pages = min(self._batch_pages, _IMAGE_BATCH_PAGES)
+        self._should_stop = should_stop
         self._stopping = threading.Event()
         self._under_way: list[Filling] = []
         # Of waiting for pages; processes read them, while this one does something else too.
@@ -174,6 +181,8 @@ class Filler:
                 stopping=self._stopping,
             )
             while document.error is None:
+                if self._should_stop():
+                    return  # without its end: another ingest goes on with what is staged
                 start_s = time.monotonic()
                 batch = next(batches, None)
                 self.busy_s["read"] += time.monotonic() - start_s
@@ -213,8 +222,14 @@ class Filler:
         batch.read = PageBatch(described, batch.read.failures)
 
     def _encode(self, batch: Batch) -> None:
-        document_id = batch.document.version.document_id
-        batch.encoded = self._embedder.encode(document_id, batch.read.read)
+        document, pages = batch.document, batch.read.read
+        digests = {page.page_number: input_digest(page) for page in pages}
+        batch.encoded = self._embedder.encode(
+            document.version.document_id,
+            pages,
+            held=self._reuse.held(pages, digests) if document.may_reuse else {},
+            digests=digests,
+        )
         batch.encoded.failures.extend(batch.read.failures)
         batch.read = PageBatch([], [])
         failpoints.reached("pages_encoded")

@@ -127,6 +127,7 @@ def _sum(totals: Json, made: Json) -> Json:
         counts = Counter[str](totals[key])
         counts.update(made[key])
         added[key] = dict(counts)
+    added["reused_pages"] = totals["reused_pages"] + made["reused_pages"]
     seconds = totals["seconds"] + made["seconds"]
     together = (
         {

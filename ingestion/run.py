@@ -20,6 +20,7 @@ from ingestion.filling import (
     Outcome,
     Piece,
 )
+from ingestion.job_run import CommandRun, JobRun
 from ingestion.render import open_document
 from ingestion.source import Refusal, SourceFile, document_id, printable
 from ingestion.text import document_view
@@ -101,6 +102,7 @@ class Ingestor:
         on_event: OnEvent = lambda _: None,
         *,
         kind: str = "ingest",
+        job: JobRun | None = None,
     ) -> Json:
         """Ingest files in order.
 
@@ -110,6 +112,7 @@ class Ingestor:
             on_event: called with `progress` as pages are done, and with `document` at the moment
                 a document is durable.
             kind: what the job is called.
+            job: that it is, where it is one of the queue; else it notes one of its own.
 
         Returns:
             The totals, as INTERFACES shows them.
@@ -122,7 +125,7 @@ class Ingestor:
         self._misses_ocr = self._isolated.misses_ocr
         self._can_ocr = self._isolated.ocr_engine is not None
         start = time.monotonic()
-        job_id = self._writer.start_job(kind)
+        job = job or CommandRun(self._writer, kind)
         counted = Totals()
         state = "interrupted"
         filler = Filler(
@@ -131,24 +134,30 @@ class Ingestor:
             writer=self._writer,
             settings=self._settings,
             describer=self._describer,
+            should_stop=job.should_stop,
         )
         try:
+            job.begin([self._incoming(file, options).document_id for file in files])
             self._writer.sweep()
-            with filler.pipeline(self._pieces(filler, files, options, on_event)) as pieces:
+            # Left in this order: nothing waits for a store that is away, then the stages end.
+            with (
+                filler.pipeline(self._pieces(filler, files, options, on_event, job)) as pieces,
+                self._writer.waiting(),
+            ):
                 for piece in pieces:
                     event = self._taken(piece)
                     if event is not None:
                         counted.add(event)
                         on_event(event)
-            state = "done"
+            state = "stopped" if job.is_stopped else "done"
         finally:
             totals = counted.event(
-                job_id=job_id,
+                job_id=job.job_id,
                 seconds=time.monotonic() - start,
                 encoder=self._encoder_name,
                 busy_s=filler.busy_s,
             )
-            self._writer.finish_job(job_id, state=state, totals=totals)
+            job.end(state=state, totals=totals)
         return totals
 
     def _pieces(
@@ -157,10 +166,13 @@ class Ingestor:
         files: Sequence[SourceFile | Refusal | KeptFile],
         options: IngestOptions,
         on_event: OnEvent,
+        job: JobRun,
     ) -> Iterator[Piece]:
         for number, file in enumerate(files, start=1):
+            if job.should_stop():
+                return  # what is on its way is still stored and told
             progress = Progress(on_event, number, len(files))
-            begun = self._begun(filler, file, options, progress)
+            begun = self._begun(filler, file, options, progress, job)
             if isinstance(begun, Filling):
                 yield from filler.read(begun, password=options.password)
             else:
@@ -187,6 +199,7 @@ class Ingestor:
         file: SourceFile | Refusal | KeptFile,
         options: IngestOptions,
         progress: Progress,
+        job: JobRun,
     ) -> Filling | Json:
         """The document with a version to fill, or how it ended without one."""
         incoming = self._incoming(file, options)
@@ -196,7 +209,9 @@ class Ingestor:
         try:
             incoming = replace(incoming, sha256=file.sha256)
             filler.wait_for_like(incoming)
-            force = options.force or self._ocr_reads_more(incoming)
+            force = options.force and not job.has_made(incoming.document_id)
+            force = force or job.wants_again(incoming.document_id)
+            force = force or self._ocr_reads_more(incoming)
             if not force and self._writer.find_unchanged(incoming) is not None:
                 return self._event(incoming, "unchanged")
             info = open_document(
@@ -210,7 +225,15 @@ class Ingestor:
             if isinstance(version, Unchanged):
                 return self._event(incoming, "unchanged")
             texts = self._writer.page_texts(version)
-            return Filling(incoming, version, info, progress, texts, len(version.recorded))
+            return Filling(
+                incoming,
+                version,
+                info,
+                progress,
+                texts,
+                len(version.recorded),
+                may_reuse=not options.force,
+            )
         except InputError as error:
             return self._refused(incoming, error)
         except BackendError as error:
@@ -254,6 +277,7 @@ class Ingestor:
             has_captions=self._writer.has_captions(version),
         )
         state = DocumentState.PARTIAL if failed else DocumentState.INDEXED
+        n_reused = self._writer.n_reused(version)
         self._writer.publish(version, state=state, features=features, priors=priors)
         whole = state is DocumentState.INDEXED
         return self._event(
@@ -262,6 +286,7 @@ class Ingestor:
             crowded=document.crowded,
             page_notices=document.notices,
             lost_outline=document.info.lost_outline,
+            n_reused=n_reused,
         )
 
     def _all_failed(self, incoming: Incoming, failed: Mapping[int, str]) -> Json:
@@ -325,6 +350,7 @@ class Ingestor:
         crowded: Sequence[int] = (),
         page_notices: Sequence[tuple[int, Notice]] = (),
         lost_outline: bool = False,
+        n_reused: int = 0,
     ) -> Json:
         summary = self._reader_for().document(incoming.document_id)
         return stored_document_event(
@@ -334,6 +360,7 @@ class Ingestor:
             page_notices=page_notices,
             misses_ocr=self._misses_ocr,
             lost_outline=lost_outline,
+            n_reused=n_reused,
         )
 
 

@@ -41,4 +41,6 @@ def _row(embedded: EmbeddedPage) -> PageRow:
         hidden=page.hidden,
         ocr=page.ocr,
         caption=page.caption,
+        input_digest=embedded.input_digest,
+        is_reused=embedded.is_reused,
     )

@@ -3,13 +3,18 @@
 A version is staged, filled page by page, then made live in one transaction; see docs/adr/0007.
 """
 
+from rag.manifest.changes import Change, PlacedDocument, Unstamped
+from rag.manifest.equal_pages import EqualPage
+from rag.manifest.forgetting import Traces
 from rag.manifest.identity import is_same_identity
+from rag.manifest.job_rows import Job, JobDocument, JobRequest, JobState
+from rag.manifest.jobs import JobAction, unknown_job
+from rag.manifest.past_versions import PastVersion
 from rag.manifest.replacing import is_replacement, replacement_name
 from rag.manifest.rows import (
     Document,
     DocumentState,
     Incoming,
-    Job,
     LiveState,
     PageInfo,
     PageRow,
@@ -23,22 +28,33 @@ from rag.manifest.rows import (
 from rag.manifest.store import Manifest, require_collection_name
 
 __all__ = [
+    "Change",
     "Document",
     "DocumentState",
+    "EqualPage",
     "Incoming",
     "Job",
+    "JobAction",
+    "JobDocument",
+    "JobRequest",
+    "JobState",
     "LiveState",
     "Manifest",
     "PageInfo",
     "PageRow",
     "PageState",
+    "PastVersion",
+    "PlacedDocument",
     "StagedVersion",
     "TextRow",
+    "Traces",
     "Unchanged",
+    "Unstamped",
     "VersionState",
     "is_replacement",
     "is_same_identity",
     "page_record_id",
     "replacement_name",
     "require_collection_name",
+    "unknown_job",
 ]

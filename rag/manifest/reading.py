@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields
 from typing import TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from rag.manifest import equal_pages
+from rag.manifest import past_versions as history
 from rag.manifest.database import Database
+from rag.manifest.equal_pages import EqualPage
+from rag.manifest.past_versions import PastVersion
 from rag.manifest.rows import (
     Document,
     DocumentState,
-    Job,
     LiveState,
     PageInfo,
     PageState,
     TextRow,
     VersionState,
 )
-from rag.manifest.schema import collections, documents, jobs, page_texts, pages, versions
+from rag.manifest.schema import (
+    collections,
+    documents,
+    page_texts,
+    pages,
+    past_versions,
+    versions,
+)
 from rag.page_text import PageText, VectorWords
 from rag.types import Json
 from rag.vector_boxes import VectorBoxes
@@ -193,6 +203,23 @@ class ManifestReading(Database):
             )
             return {int(number): str(reason) for number, reason in rows}
 
+    def history(self, collection: str, document_id: str) -> list[PastVersion]:
+        """The document's versions that are or were visible, newest first."""
+        with self._reading() as connection:
+            return history.of_document(connection, collection, document_id)
+
+    def equal_pages(
+        self, collection: str, input_digests: Collection[str], may_use: Callable[[EqualPage], bool]
+    ) -> dict[str, EqualPage]:
+        """A live page by digest, of those an encoder was given the same for; absent without one."""
+        with self._reading() as connection:
+            return equal_pages.find(connection, collection, input_digests, may_use)
+
+    def n_reused(self, version_id: str) -> int:
+        """Recorded pages of a version whose vectors were there already."""
+        with self._reading() as connection:
+            return equal_pages.count_reused(connection, version_id)
+
     def n_records(self, version_id: str) -> int:
         """Recorded pages of a version that have a record in the index."""
         with self._reading() as connection:
@@ -258,17 +285,15 @@ class ManifestReading(Database):
             "pages": select(func.count())
             .select_from(pages)
             .where(pages.c.version_id.in_(of_document)),
+            "past_versions": select(func.count())
+            .select_from(past_versions)
+            .where(
+                past_versions.c.collection == collection,
+                past_versions.c.document_id == document_id,
+            ),
         }
         with self._reading() as connection:
             return {kind: connection.scalar(query) or 0 for kind, query in counts.items()}
-
-    def jobs(self) -> list[Job]:
-        """Newest first."""
-        with self._reading() as connection:
-            found = connection.execute(
-                select(jobs).order_by(jobs.c.started_at.desc(), jobs.c.job_id)
-            )
-            return [Job(**row) for row in found.mappings()]
 
 
 def _documents(collection: str) -> Select[tuple[object, ...]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from rag.manifest import past_versions
 from rag.manifest.identity import is_same_identity
 from rag.manifest.reading import ManifestReading
 from rag.manifest.rows import VersionState
@@ -96,6 +97,7 @@ class ManifestReplacing(ManifestReading):
                     generation=max(held["generation"], made["generation"]) + 1,
                 )
             )
+            past_versions.take_over(connection, name, collection)
 
     def drop_replacement(self, collection: str) -> bool:
         """Forget what was being made; whether there was something."""
@@ -103,6 +105,7 @@ class ManifestReplacing(ManifestReading):
         with self._writing() as connection:
             connection.execute(delete(documents).where(documents.c.collection == name))
             _drop_versions(connection, name)
+            past_versions.forget_collection(connection, name)
             found = connection.execute(delete(collections).where(collections.c.name == name))
             return bool(found.rowcount)
 

@@ -97,6 +97,8 @@ class PageRow:
         hidden: words of the file that nobody sees.
         ocr: engine that read `text`, or a part of it; None for the file's own words.
         caption: what a chat model wrote of the page.
+        input_digest: of all that its encoder was given; None where nothing was encoded.
+        is_reused: its vectors are those of an equal page, and were not made again.
     """
 
     page_number: int
@@ -113,6 +115,9 @@ class PageRow:
     hidden: PageText = field(default_factory=PageText.empty)
     ocr: str | None = None
     caption: Json | None = None
+    vectors_digest: str | None = None
+    input_digest: str | None = None
+    is_reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +187,3 @@ class LiveState:
     documents: tuple[Document, ...]
     pages: Mapping[str, tuple[PageInfo, ...]]
     features: Mapping[str, Json]
-
-
-@dataclass(frozen=True)
-class Job:
-    job_id: str
-    kind: str
-    subject: str
-    state: str
-    started_at: float
-    finished_at: float | None
-    totals: Json

@@ -1,4 +1,4 @@
-"""What changes the manifest: the version protocol, failures, deletions, jobs."""
+"""What changes the manifest: the version protocol, failures, deletions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from pathlib import Path, PurePath
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from rag.errors import BackendError, IndexMismatch, InputError
+from rag.manifest import past_versions
 from rag.manifest.database import FILE_NAME
+from rag.manifest.equal_pages import count_reused
+from rag.manifest.forgetting import ManifestForgetting
 from rag.manifest.identity import difference, is_same_identity, way_out
-from rag.manifest.replacing import ManifestReplacing
+from rag.manifest.jobs import ManifestJobs
 from rag.manifest.rows import (
     DocumentState,
     Incoming,
@@ -23,7 +26,7 @@ from rag.manifest.rows import (
     Unchanged,
     VersionState,
 )
-from rag.manifest.schema import collections, documents, jobs, page_texts, pages, versions
+from rag.manifest.schema import collections, documents, page_texts, pages, versions
 from rag.types import Json
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -41,7 +44,7 @@ def require_collection_name(name: str) -> None:
         )
 
 
-class Manifest(ManifestReplacing):
+class Manifest(ManifestForgetting, ManifestJobs):
     """Which documents, versions and pages there are.
 
     A version is `staging` while its pages come, `live` from one transaction on, `retired` until
@@ -217,6 +220,9 @@ class Manifest(ManifestReplacing):
                         "prior": 0.0,
                         "ocr": row.ocr,
                         "n_hidden_words": len(row.hidden) or None,
+                        "vectors_digest": row.vectors_digest,
+                        "input_digest": row.input_digest,
+                        "is_reused": row.is_reused or None,
                     }
                     for row in rows
                 ],
@@ -285,6 +291,7 @@ class Manifest(ManifestReplacing):
                     [{"number": n, "score": float(prior)} for n, prior in priors.items()],
                 )
             collection, document_id = version["collection"], version["document_id"]
+            n_reused = count_reused(connection, version_id)
             connection.execute(
                 update(versions)
                 .where(versions.c.collection == collection)
@@ -295,8 +302,11 @@ class Manifest(ManifestReplacing):
             connection.execute(
                 update(versions)
                 .where(versions.c.version_id == version_id)
-                .values(state=VersionState.LIVE, outcome=state, features=features)
+                .values(
+                    state=VersionState.LIVE, outcome=state, features=features, n_reused=n_reused
+                )
             )
+            past_versions.note_published(connection, version_id, n_reused=n_reused)
             _put_document(
                 connection,
                 collection,
@@ -364,31 +374,8 @@ class Manifest(ManifestReplacing):
                 .where(versions.c.document_id == document_id)
                 .values(state=VersionState.RETIRED)
             )
+            past_versions.forget(connection, collection, document_id)
             _advance(connection, collection)
-
-    # --- jobs -----------------------------------------------------------------------------------
-    def start_job(self, kind: str, *, subject: str) -> str:
-        job_id = uuid.uuid4().hex[:16]
-        with self._writing() as connection:
-            connection.execute(
-                insert(jobs).values(
-                    job_id=job_id,
-                    kind=kind,
-                    subject=subject,
-                    state="running",
-                    started_at=time.time(),
-                    totals={},
-                )
-            )
-        return job_id
-
-    def finish_job(self, job_id: str, *, state: str, totals: Json) -> None:
-        with self._writing() as connection:
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.job_id == job_id)
-                .values(state=state, finished_at=time.time(), totals=totals)
-            )
 
 
 def _live_version(connection: Connection, collection: str, document_id: str) -> RowMapping | None:

@@ -9,70 +9,39 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rag import failpoints
-from rag.errors import BackendError, InputError, NotFound, RagError, ShapeError
+from rag.errors import BackendError, InputError, RagError, ShapeError
 from rag.filters import Condition, Filter
+from rag.index.digest import vectors_digest
 from rag.manifest import (
-    Document,
     DocumentState,
     Incoming,
-    Manifest,
     PageRow,
     StagedVersion,
     Unchanged,
     page_record_id,
 )
-from rag.page_pack import PackedPage, PagePack, sync
-from rag.page_store import PageStore
+from rag.page_pack import PackedPage, sync
 from rag.page_text import PageText
-from rag.ports import PageIndex
-from rag.types import Json, PageField, PageRecord, Principal, SparseVector
+from rag.repository.changing import ChangingWriter
+from rag.repository.residue import count_left
+from rag.repository.writer_base import of_version
+from rag.types import Json, PageField, PageRecord, SparseVector
 
 _log = logging.getLogger(__name__)
 
-# What the store may write beside the vectors themselves: log, copies while it merges.
-_DISK_FACTOR = 4
-_DISK_RESERVE_BYTES = 200_000_000
 
-
-def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
-class CollectionWriter:
+class CollectionWriter(ChangingWriter):
     """One collection, written by one principal. Thread-safe; made by `Repository.writer`.
 
     Only the owner and whoever ingested a document may replace or delete it. Writes take turns;
     searches go on meanwhile.
     """
-
-    def __init__(
-        self,
-        *,
-        principal: Principal,
-        collection: str,
-        manifest: Manifest,
-        page_store: PageStore,
-        index: PageIndex,
-        lock: threading.RLock,
-        pack: PagePack,
-        free_bytes: Callable[[Path], int] = free_bytes,
-    ) -> None:
-        self.collection = collection
-        self._principal = principal
-        self._manifest = manifest
-        self._page_store = page_store
-        self._index = index
-        self._lock = lock
-        self._pack = pack
-        self._free_bytes = free_bytes
 
     # --- ingest ---------------------------------------------------------------------------------
     def find_unchanged(self, incoming: Incoming) -> Unchanged | None:
@@ -182,7 +151,7 @@ class CollectionWriter:
                 failpoints.reached("flushed")
                 self._pack_pages(stamped)
                 failpoints.reached("packed")
-            self._manifest.record_pages(version.version_id, rows)
+            self._manifest.record_pages(version.version_id, _with_digests(rows, records))
             failpoints.reached("pages_recorded")
 
     # What a staged version holds so far: nobody else sees it, whoever fills it needs it.
@@ -212,6 +181,10 @@ class CollectionWriter:
         """Whether anything was written of any of its pages, also by an interrupted try."""
         return self._manifest.has_captions(version.version_id)
 
+    def n_reused(self, version: StagedVersion) -> int:
+        """Pages added so far whose vectors were there already."""
+        return self._manifest.n_reused(version.version_id)
+
     def failed_pages(self, version: StagedVersion) -> dict[int, str]:
         """Reason by page number."""
         return self._manifest.failed_pages(version.version_id)
@@ -236,7 +209,7 @@ class CollectionWriter:
             BackendError: `incomplete_version`, `incomplete_index`, `version_superseded`.
         """
         with self._lock:
-            held = self._index.count(_of_version(version.version_id))
+            held = self._index.count(of_version(version.version_id))
             wanted = self._manifest.n_records(version.version_id)
             if held != wanted:
                 raise BackendError(
@@ -250,6 +223,9 @@ class CollectionWriter:
             )
             failpoints.reached("published")
             self._sweep_retired()
+            if self._manifest.unstamped(self.collection):
+                # What was said of the document while its pages came is not in all of its records.
+                self._stamp(must_succeed=False)
 
     def refuse(
         self,
@@ -270,87 +246,48 @@ class CollectionWriter:
             )
             self._sweep_retired()
 
-    def interrupted(self) -> dict[str, str]:
-        """Source by document id of what was begun and neither published nor given up."""
-        return {
-            document_id: source
-            for document_id, source, ingested_by in self._manifest.staging(self.collection)
-            if self._principal.is_owner or ingested_by == self._principal.subject
-        }
-
     # --- delete ---------------------------------------------------------------------------------
     def delete(self, document_id: str) -> dict[str, int]:
         """Delete a document and everything made from it; an interrupted one too.
 
         Returns:
-            What is left of it by kind: documents, versions, pages, records, sources, images. All
-            are 0 when it is gone; files that another document was made from as well do not count.
+            What is left of it by kind, as `count_left` counts. All are 0 when it is gone; files
+            that another document was made from as well do not count.
 
         Raises:
             NotFound: `unknown_document`.
             InputError: `not_permitted` for another's document.
         """
         with self._lock:
-            document = self._manifest.document(self.collection, document_id)
-            if document is None:
-                is_known = document_id in self.interrupted()
-            else:
-                is_known = self._may_write(document) or self._may_read(document)
-            if not is_known:
-                raise NotFound(
-                    f"no document {document_id!r} in collection {self.collection!r}",
-                    code="unknown_document",
-                    next_step="See `octavo list`.",
-                )
-            self._require_may_write(document_id)
-            digests = self._manifest.bytes_of(self.collection, document_id)
+            self._require_known(document_id)
+            traces = self._manifest.traces(self.collection, document_id)
             self._manifest.delete_document(self.collection, document_id)
             failpoints.reached("document_deleted")
             self._sweep_retired(must_succeed=True)
-            left = self._manifest.left_of(self.collection, document_id)
-            left["records"] = self._index.count(
-                Filter(must=(Condition("document_id", "$eq", document_id),))
+            self._manifest.forget_in_jobs(traces)
+            if not self._manifest.erase_log():
+                _log.info("deleted rows stay in the manifest's log until its readers are done")
+            return count_left(
+                self._manifest,
+                self._page_store,
+                self._index,
+                self._pack,
+                collection=self.collection,
+                traces=traces,
             )
-            unused = {digest for digest in digests if not self._manifest.is_used(digest)}
-            left["sources"] = sum(
-                self._page_store.source_path(digest) is not None for digest in unused
-            )
-            left["images"] = sum(self._page_store.n_images(digest) for digest in unused)
-            return left
 
     def sweep(self) -> None:
-        """Finish what was cut short: records of retired versions, files that nothing names."""
+        """Finish what was cut short: records of retired versions, changes, files nobody names."""
         with self._lock:
             self._sweep_retired(must_succeed=True)
+            self.finish_changes()
             if self._pack.is_stale:
                 sync(self._pack, self._index)
             self._page_store.clear_temporary()
             for digest in self._page_store.source_ids() - self._manifest.used_bytes():
                 self._page_store.release_source(digest)
 
-    def _sweep_retired(self, *, must_succeed: bool = False) -> None:
-        try:
-            for version_id in self._manifest.retired(self.collection):
-                digest = self._manifest.version_bytes(version_id)
-                self._delete_records(_of_version(version_id))
-                self._index.flush()
-                failpoints.reached("records_deleted")
-                self._manifest.forget_version(version_id)
-                failpoints.reached("version_forgotten")
-                if digest is not None and not self._manifest.is_used(digest):
-                    self._page_store.release_source(digest)
-        except BackendError:
-            # What was published or noted stands; retired versions are invisible until next time.
-            if must_succeed:
-                raise
-            _log.warning("retired versions could not be swept now", exc_info=True)
-
     # --- records and what is packed of them -----------------------------------------------------
-    def _delete_records(self, where: Filter) -> None:
-        # Before the index, which alone knows the ids; what is packed without need does no harm.
-        self._pack.discard(self._index.ids(where))
-        self._index.delete(where)
-
     def _pack_pages(self, records: Sequence[PageRecord]) -> None:
         try:
             self._pack.append([self._packed(record) for record in records])
@@ -377,44 +314,19 @@ class CollectionWriter:
     # --- jobs -----------------------------------------------------------------------------------
     def start_job(self, kind: str) -> str:
         """Returns its id."""
-        return self._manifest.start_job(kind, subject=self._principal.subject)
+        return self._manifest.start_job(
+            kind, subject=self._principal.subject, collection=self.collection
+        )
 
     def finish_job(self, job_id: str, *, state: str, totals: Json) -> None:
         self._manifest.finish_job(job_id, state=state, totals=totals)
 
-    # --- guards ---------------------------------------------------------------------------------
-    def _may_read(self, document: Document) -> bool:
-        return self._principal.is_owner or any(
-            name in self._principal.readers for name in document.readers
-        )
 
-    def _may_write(self, document: Document) -> bool:
-        return self._principal.is_owner or document.ingested_by == self._principal.subject
-
-    def _require_may_write(self, document_id: str) -> None:
-        document = self._manifest.document(self.collection, document_id)
-        if document is not None and not self._may_write(document):
-            raise InputError(
-                f"document {document_id!r} belongs to somebody else",
-                code="not_permitted",
-                next_step="Ask whoever ingested it, or ingest under another name.",
-            )
-
-    def _require_space(self, estimate_bytes: int) -> None:
-        # A full disk kills an embedded store in the middle of a write, so it is refused before.
-        wanted = max(_DISK_RESERVE_BYTES, _DISK_FACTOR * estimate_bytes)
-        free = self._free_bytes(self._page_store.folder)
-        if free < wanted:
-            raise BackendError(
-                f"{free / 1e6:.0f} MB of disk are free where {wanted / 1e6:.0f} MB are wanted",
-                code="disk_full",
-                next_step="Make room in the data folder and run the command again: it goes on "
-                "where it stopped.",
-            )
-
-
-def _of_version(version_id: str) -> Filter:
-    return Filter(must=(Condition("version_id", "$eq", version_id),))
+def _with_digests(rows: Sequence[PageRow], records: Sequence[PageRecord]) -> list[PageRow]:
+    digests = {record.record_id: vectors_digest(record) for record in records}
+    return [
+        dataclasses.replace(row, vectors_digest=digests.get(row.record_id or "")) for row in rows
+    ]
 
 
 def _size_bytes(records: Sequence[PageRecord], rows: Sequence[PageRow]) -> int:

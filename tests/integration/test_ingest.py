@@ -34,10 +34,20 @@ EVENT_KEYS = {
     "no_text_pages",
     "ocr_pages",
     "failed_pages",
+    "reused_pages",
     "error",
     "warnings",
 }
-TOTALS_KEYS = {"event", "job_id", "documents", "pages", "seconds", "encoder", "warnings"}
+TOTALS_KEYS = {
+    "event",
+    "job_id",
+    "documents",
+    "pages",
+    "reused_pages",
+    "seconds",
+    "encoder",
+    "warnings",
+}
 LIST_KEYS = {
     "document_id",
     "source",

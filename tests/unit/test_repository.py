@@ -554,9 +554,12 @@ def test_tighter_readers_hold_as_soon_as_they_are_published(world):
 def test_jobs_are_shown_to_who_started_them(world):
     job_id = world.writer(ANN).start_job("ingest")
     world.writer(ANN).finish_job(job_id, state="done", totals={})
-    assert [job.job_id for job in world.repository.jobs(ANN)] == [job_id]
-    assert [job.job_id for job in world.repository.jobs(OWNER)] == [job_id]
-    assert world.repository.jobs(BOB) == []
+    assert [job.job_id for job in world.repository.jobs(ANN).all()] == [job_id]
+    assert [job.job_id for job in world.repository.jobs(OWNER).all()] == [job_id]
+    assert world.repository.jobs(BOB).all() == []
+    with pytest.raises(NotFound) as caught:
+        world.repository.jobs(BOB).job(job_id)
+    assert caught.value.code == "unknown_job"
 
 
 # --- failures, deletion, disk -------------------------------------------------------------------
@@ -579,14 +582,11 @@ def test_a_deleted_document_is_gone_in_every_kind(world):
     world.ingest("b.pdf", b"two")
     world.reader().page_image(PageRef("id-a.pdf", 1))
     left = world.writer().delete("id-a.pdf")
-    assert left == {
-        "documents": 0,
-        "versions": 0,
-        "pages": 0,
-        "records": 0,
-        "sources": 0,
-        "images": 0,
-    }
+    kinds = (
+        *("documents", "versions", "past_versions", "pages", "texts", "unstamped", "jobs"),
+        *("records", "packed", "sources", "images", "ocr_words"),
+    )
+    assert left == dict.fromkeys(kinds, 0)
     assert world.page_store.source_path(version.sha256) is None
     assert found(world.reader()) == refs("b.pdf")
 
