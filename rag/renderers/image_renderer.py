@@ -17,6 +17,8 @@ from rag.renderers import page_frame
 from rag.types import RenderedPage
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+# Of these files; Pillow knows more, and starts Ghostscript for PostScript whatever it is called.
+_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF")
 _DEFAULT_DPI = 150.0
 _BELIEVABLE_DPI = (36.0, 2400.0)  # cameras and screenshots write 1, 0 or worse
 _MAX_IMAGE_PX = 120_000_000  # 360 MB as RGB; an A3 sheet scanned at 600 dpi has 70 million
@@ -89,9 +91,9 @@ def _opened(path: Path, page_number: int = 1) -> Iterator[Image.Image]:
     """The file at the frame of `page_number`, nothing decoded yet."""
     try:
         with warnings.catch_warnings():
-            # Our own limit stands below; Pillow's is a warning that nobody would read.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            # Our own limit stands below; what Pillow thinks of a file would go to the terminal.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
                 n_pages = _n_pages(image)
                 if not 1 <= page_number <= n_pages:
                     raise page_frame.page_failed(path, page_number, f"it has {n_pages} pages")
