@@ -12,6 +12,7 @@ from eval.tuning.tune_run import TuneRequest, tune
 from ingestion.caption import PageDescriber
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent
+from ingestion.job_run import JobRun
 from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover
@@ -41,6 +42,7 @@ from rag.apps.shapes import (
     hit_found,
     pages_found,
     timings,
+    version_kept,
 )
 from rag.apps.upkeep import UpkeepService
 from rag.ask import AskRequest
@@ -296,6 +298,7 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
                 }
                 for page in stored.values()
             ],
+            "versions": [version_kept(each) for each in reader.versions(summary.document_id)],
         }
 
     def page_png(
@@ -376,18 +379,7 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
         return {"collections": found}
 
     def status(self) -> Json:
-        jobs = [
-            {
-                "job_id": job.job_id,
-                "kind": job.kind,
-                "state": job.state,
-                "started_at": job.started_at,
-                "finished_at": job.finished_at,
-                "totals": job.totals,
-            }
-            for job in self._engine.repository.jobs(self._principal)
-        ]
-        return {**self.collections(), "jobs": jobs[:20]}
+        return {**self.collections(), "jobs": self.list_jobs(limit=20)["jobs"]}
 
     # --- writing --------------------------------------------------------------------------------
     def ingest(
@@ -400,6 +392,7 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
         force: bool = False,
         password: str | None = None,
         on_event: OnEvent = lambda _: None,
+        job: JobRun | None = None,
     ) -> Json:
         engine = self._engine
         files = discover(
@@ -427,6 +420,7 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
                 password=password,
             ),
             on_event,
+            job=job,
         )
         if totals["pages"]["indexed"] >= _OPTIMIZE_FROM_PAGES:
             engine.optimize(collection)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from rag.ask import AskResult
+from rag.manifest import PastVersion
 from rag.manifest.conversations import Conversation
 from rag.ports import AnswerEvent, Delta, Restarted
 from rag.repository import PageSummary
@@ -157,6 +158,19 @@ def answer_given(question: str, collection: str, result: AskResult) -> Json:
             "cached_tokens": answer.usage.cached,
         }
     return shown
+
+
+def version_kept(version: PastVersion) -> Json:
+    return {
+        "version_id": version.version_id,
+        "sha256": version.sha256,
+        "source": version.source,
+        "pages": version.n_pages,
+        "reused_pages": version.n_reused,
+        "ingested_by": version.ingested_by,
+        "published_at": version.published_at,
+        "ended_at": version.ended_at,
+    }
 
 
 def conversation_kept(conversation: Conversation) -> Json:

@@ -14,7 +14,7 @@ import numpy as np
 from rag.errors import BackendError, IndexMismatch, InputError, NotFound
 from rag.filters import Condition, Filter, parse_filters
 from rag.geometry import FloatArray
-from rag.manifest import Document, Manifest, PageInfo
+from rag.manifest import Document, Manifest, PageInfo, PastVersion
 from rag.page_pack import PagePack, Part
 from rag.page_store import PageStore
 from rag.page_text import PageText
@@ -54,6 +54,7 @@ class CollectionReader:
         index_for: Callable[[str], PageIndex],
         pack_for: Callable[[str], PagePack],
         mend_pack: Callable[[str, Sequence[str]], None],
+        finish_changes: Callable[[str], None],
     ) -> None:
         self.collection = collection
         self._principal = principal
@@ -64,6 +65,7 @@ class CollectionReader:
         self._index_for = index_for
         self._pack_for = pack_for
         self._mend_pack = mend_pack
+        self._finish_changes = finish_changes
         self._folder = manifest.folder(collection)
 
     @property
@@ -99,6 +101,15 @@ class CollectionReader:
         """Raises NotFound `unknown_document`."""
         snapshot = self._snapshot()
         return snapshot.summarize(self._document(snapshot, document_id))
+
+    def versions(self, document_id: str) -> list[PastVersion]:
+        """Its versions that are or were visible, newest first.
+
+        Raises:
+            NotFound: `unknown_document`; who may read what it is may know what it was.
+        """
+        self._document(self._snapshot(), document_id)
+        return self._manifest.history(self.collection, document_id)
 
     def resolve_document(self, name: str) -> str:
         """The document id that a person means: an id, a source, or a file name.
@@ -336,17 +347,28 @@ class CollectionReader:
     def _request(self, scope: Filter | None) -> tuple[Snapshot, Filter]:
         """What is visible now, and the filter that holds a request to it."""
         generation, hidden = self._manifest.visibility(self.collection)
+        if self._manifest.unstamped(self.collection):
+            self._finish_changes(self.collection)
+        unstamped = self._manifest.unstamped(self.collection)
         must: list[Condition | Filter] = [] if scope is None else [scope]
         if not self._principal.is_owner:
-            must.append(Condition("readers", "$in", self._readers))
+            # What records say of their readers holds but for these, which may say it wrongly.
+            allowed = [v.version_id for v in unstamped if self._is_among(v.readers)]
+            hidden += [v.version_id for v in unstamped if not self._is_among(v.readers)]
+            stamped = Condition("readers", "$in", self._readers)
+            said = (stamped, Condition("version_id", "$in", tuple(allowed))) if allowed else ()
+            must.append(Filter(should=said) if said else stamped)
         must_not = (Condition("version_id", "$in", tuple(hidden)),) if hidden else ()
         return (
             self._snapshots.at(self.collection, generation),
             Filter(must=tuple(must), must_not=must_not),
         )
 
+    def _is_among(self, readers: Sequence[str]) -> bool:
+        return any(name in self._readers for name in readers)
+
     def _may_read(self, document: Document) -> bool:
-        return self._principal.is_owner or any(name in self._readers for name in document.readers)
+        return self._principal.is_owner or self._is_among(document.readers)
 
     def _permitted(self, snapshot: Snapshot) -> list[Document]:
         return [document for document in snapshot.documents.values() if self._may_read(document)]

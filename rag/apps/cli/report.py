@@ -122,7 +122,7 @@ def documents(result: Mapping[str, Any]) -> None:
 
 def document(result: Mapping[str, Any]) -> None:
     """One document: its facts, then a line for each page."""
-    record({key: value for key, value in result.items() if key != "page_list"})
+    record({key: value for key, value in result.items() if key not in ("page_list", "versions")})
     shown = table("page", "state", "words", "size, pt", "remarks", right=("page", "words"))
     for page in result["page_list"]:
         shown.add_row(
@@ -131,6 +131,25 @@ def document(result: Mapping[str, Any]) -> None:
             str(page["words"]),
             f"{page['width_pt']:g} x {page['height_pt']:g}",
             "; ".join(_page_remarks(page)),
+        )
+    open_console().print(shown)
+    if len(result["versions"]) > 1:
+        _versions(result["versions"])
+
+
+def _versions(found: Sequence[Mapping[str, Any]]) -> None:
+    numbers = ("pages", "unchanged")
+    shown = table("version", "published", "until", *numbers, "by", "sha256", right=numbers)
+    for each in found:
+        ended_at = each["ended_at"]
+        shown.add_row(
+            each["version_id"],
+            _at(each["published_at"]),
+            "now" if ended_at is None else _at(ended_at),
+            str(each["pages"]),
+            str(each["reused_pages"]),
+            clean(each["ingested_by"]),
+            each["sha256"][:12],
         )
     open_console().print(shown)
 
@@ -171,6 +190,11 @@ def page_notes(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _unchanged_pages(event: Mapping[str, Any]) -> list[str]:
+    n_reused = event.get("reused_pages", 0)
+    return [f"{n_reused} of {event['pages']} pages unchanged"] if n_reused else []
+
+
 def _read_by_ocr(pages: Sized) -> str:
     return f"read by OCR: page{'' if len(pages) == 1 else 's'}"
 
@@ -179,7 +203,7 @@ def ingested(event: Mapping[str, Any], console: Console) -> None:
     """One line for a document that is done, more where something was wrong with it."""
     state = event["state"]
     found = event.get("error")
-    notes = page_notes(event)
+    notes = [*page_notes(event), *_unchanged_pages(event)]
     unknown = found or state == "would_ingest"  # a rehearsal opens nothing, so it counts no pages
     count = "" if unknown else f"  {event['pages']} page{'' if event['pages'] == 1 else 's'}"
     text = Text.assemble(
@@ -262,6 +286,11 @@ def _when(finished_at: str) -> str:
     if not finished_at:
         return "-"
     return f"{datetime.fromisoformat(finished_at).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _at(seconds: float) -> str:
+    """Seconds since 1970 in the time of here."""
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def collections(result: Mapping[str, Any]) -> None:
