@@ -42,8 +42,8 @@ test-torch: ## The tests of vision models and GPU scoring, on the CPU, in an env
 	@TRITON_INTERPRET=1 .venv-torch/bin/python -m pytest -m "not nightly" -rs \
 		$(IN_PARALLEL) tests/model tests/vision
 
-nightly: setup ## The tests that take longer than a commit may wait
-	@$(BIN)/pytest -m nightly -rs
+nightly: setup ## The tests that take longer than a commit may wait; goes on where it was stopped
+	@$(BIN)/python scripts/nightly.py $(ARGS)
 
 eval: setup ## Measure the search on a dataset folder: make eval DATA=folder
 	@$(BIN)/octavo eval run "$${DATA:?name a dataset folder: make eval DATA=folder}" \
@@ -63,4 +63,4 @@ format: setup ## Rewrite the code in the project's format
 	@$(BIN)/ruff check --fix .
 
 clean: ## Remove what the demo and the caches left (not .venv)
-	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .nightly build dist

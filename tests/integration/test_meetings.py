@@ -1,0 +1,151 @@
+"""Processes that meet in one data folder, and clocks that jump: exact counts, no lock left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ingest_place import OCTAVO, Place, place
+
+from rag import Octavo
+from rag.apps.ownership import read_owner
+
+__all__ = ["place"]  # a fixture, found by its name
+N_READERS = 10
+DAY_S, YEAR_S = 86_400, 365 * 86_400
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+def ingested_at_last(
+    place: Place, *paths: Path, within_s: float = 120.0, **environment: str
+) -> int:
+    """Ingest, and again while another has the folder; how often it was refused."""
+    deadline, n_refused = time.monotonic() + within_s, 0
+    while True:
+        start = time.monotonic()
+        process = place.start("ingest", *paths)
+        _, err = process.communicate(timeout=within_s)
+        if process.returncode == 0:
+            return n_refused
+        error = json.loads(err)["error"]
+        assert error["code"] == "data_folder_busy", error
+        assert "octavo ingest" in error["message"], "who has it is said by name"
+        assert time.monotonic() - start < 10.0  # 5 s, and the start of a process on a busy machine
+        assert time.monotonic() < deadline, "the folder was never free"
+        n_refused += 1
+
+
+def test_of_two_writers_each_comes_to_its_turn_and_nothing_is_lost(place: Place) -> None:
+    first, second = {"a.pdf": 30, "b.pdf": 2}, {"c.pdf": 3, "d.pdf": 1}
+    for name, n_pages in (first | second).items():
+        place.write(name, n_pages)
+    writer = place.start("ingest", *(place.docs / name for name in first))
+    n_refused = ingested_at_last(place, *(place.docs / name for name in second))
+    _, err = writer.communicate(timeout=120)
+    assert writer.returncode == 0, err
+    assert n_refused, "the two did not meet"
+    place.check_whole(first | second)
+    assert read_owner(place.data) is None
+
+
+def test_two_threads_of_one_process_write_to_one_collection(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setenv("OCTAVO_DATA_DIR", str(place.data))
+    expected = {f"{letter}.pdf": 3 for letter in "abcdef"}
+    for name, n_pages in expected.items():
+        place.write(name, n_pages)
+    names = list(expected)
+    with Octavo() as octavo, ThreadPoolExecutor(2) as pool:
+        # The middle two are given to both.
+        halves = [names[:4], names[2:]]
+        list(pool.map(lambda half: octavo.ingest([place.docs / name for name in half]), halves))
+    place.check_whole(expected)
+
+
+def test_ten_readers_beside_a_writer_see_whole_documents_and_no_error(place: Place) -> None:
+    place.write("a.pdf", 3)
+    assert place.here("ingest", place.docs).code == 0
+    expected = {"a.pdf": 3} | {f"{number:02}.pdf": 2 for number in range(12)}
+    for name, n_pages in expected.items():
+        place.write(name, n_pages)
+    writer = place.start("ingest", place.docs)
+    readers = [
+        place.start("search", "tide", "-k", "50", "--mode", "text") for _ in range(N_READERS)
+    ]
+    for reader in readers:
+        out, err = reader.communicate(timeout=120)
+        assert reader.returncode == 0, err
+        hits = json.loads(out)["hits"]
+        pages = [(hit["source"], hit["page_number"]) for hit in hits]
+        assert len(set(pages)) == len(pages)
+        for source in {hit["source"] for hit in hits}:
+            assert sum(name == source for name, _ in pages) == expected[source]
+        assert ("a.pdf", 1) in pages
+    _, err = writer.communicate(timeout=120)
+    assert writer.returncode == 0, err
+    place.check_whole(expected)
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Callable[[float], dict[str, str]]:
+    """Sets the clock of processes that are started with what it gives, also of those that run."""
+    if FAKETIME is None:
+        pytest.skip("needs libfaketime: apt-get install faketime")
+    file = tmp_path / "clock"
+
+    def set_to(offset_s: float) -> dict[str, str]:
+        temporary = file.with_suffix(".new")
+        temporary.write_text(f"{offset_s:+.0f}")
+        temporary.replace(file)
+        return {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a step of the clock leaves it alone
+        }
+
+    return set_to
+
+
+@pytest.mark.parametrize("steps", [(0, -DAY_S), (0, YEAR_S), (YEAR_S, -DAY_S)])
+def test_a_clock_that_is_set_in_the_middle_of_an_ingest_changes_no_count(
+    place: Place, clock: Callable[[float], dict[str, str]], steps: tuple[float, float]
+) -> None:
+    expected = {"a.pdf": 3, "b.pdf": 12, "c.pdf": 2}
+    for name, n_pages in expected.items():
+        place.write(name, n_pages)
+    environment = clock(steps[0]) | {"OCTAVO_STORE__BATCH_PAGES": "2"}
+    writer = place.start("ingest", place.docs, **environment)
+    place.wait_for(lambda: place.n_acknowledged() >= 5)
+    clock(steps[1])
+    _, err = writer.communicate(timeout=120)
+    assert writer.returncode == 0, err
+    place.wait_for(lambda: not place.processes(), within_s=5.0)
+    place.check_whole(expected)
+    assert read_owner(place.data) is None
+    # Killed under one clock, gone on with under another.
+    place.write("b.pdf", 20, word="wave")
+    writer = place.start("ingest", place.docs, **clock(steps[0]) | environment)
+    place.wait_for(lambda: place.n_acknowledged() > sum(expected.values()))
+    writer.kill()
+    writer.communicate()
+    place.wait_for(lambda: not place.processes(), within_s=5.0)
+    ended = subprocess.run(
+        [OCTAVO, "ingest", place.docs, "--json", "--data-dir", place.data],
+        env=os.environ | clock(steps[1]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    expected["b.pdf"] = 20
+    place.check_whole(expected, word_of=lambda name: "wave" if name == "b.pdf" else "tide")
