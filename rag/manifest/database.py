@@ -86,6 +86,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",  # with WAL the default, NORMAL, may lose a commit at power loss
         "foreign_keys = ON",
+        "secure_delete = ON",  # zeros over what is deleted: its words are in nobody's file
     ):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from rag.disk_room import DiskRoom
 from rag.page_text import PageText
 
 FOLDER = "ocr-words"
@@ -30,7 +31,9 @@ _READING = 2
 class OcrCache:
     """Words by page, within `most_bytes` of disk. Thread-safe."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, most_bytes: int, room: DiskRoom | None = None) -> None:
+        """`room`: nothing is kept that would take of its reserve."""
+        self._room = room
         self._folder = folder
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
@@ -57,7 +60,7 @@ class OcrCache:
         return found
 
     def put(self, key: str, digest: str, kept_as: str, text: PageText) -> None:
-        if not self._most_bytes:
+        if not self._most_bytes or not (self._room is None or self._room.has(0)):
             return
         blob = text.to_bytes()
         path = self._folder / key[:2] / f"{key}-{digest}-{kept_as}"
@@ -110,8 +113,17 @@ def page_key(content_hash: str, *, identity: str, dpi: float) -> str:
 
 def forget_file(data_dir: Path, sha256: str) -> None:
     """Drop what was read of a file's pages."""
-    for path in (data_dir / FOLDER).glob(f"??/*-{sha256}"):
+    for path in _of_file(data_dir, sha256):
         path.unlink(missing_ok=True)
+
+
+def count_of_file(data_dir: Path, sha256: str) -> int:
+    """Pages of a file that something is kept of."""
+    return sum(1 for _ in _of_file(data_dir, sha256))
+
+
+def _of_file(data_dir: Path, sha256: str) -> Iterator[Path]:
+    return (data_dir / FOLDER).glob(f"??/*-{sha256}")
 
 
 def _read(path: Path) -> PageText | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -125,11 +125,23 @@ class DocumentSummary:
 
 @dataclass(frozen=True)
 class _Version:
-    """A live version, never changed: its pages by number, and what retrieval asks of it."""
+    """A live version: its pages by number, and what retrieval asks of it.
 
+    Of all this only the source changes, where a move of the file is noticed.
+    """
+
+    source: str
     infos: Mapping[int, PageInfo]
     summaries: Mapping[str, PageSummary]  # by record id
     features: Json
+
+    def moved_to(self, source: str) -> _Version:
+        if source == self.source:
+            return self
+        summaries = {
+            record_id: replace(page, source=source) for record_id, page in self.summaries.items()
+        }
+        return replace(self, source=source, summaries=summaries)
 
 
 PackedPlaces = tuple[IntArray, tuple[str, ...]]
@@ -242,8 +254,9 @@ class Snapshots:
         held = {} if before is None else before._versions
         state = self._manifest.live_state(collection, have=held.keys())
         versions = {
-            document.version_id: held.get(document.version_id)
-            or _version(
+            document.version_id: held[document.version_id].moved_to(document.source)
+            if document.version_id in held
+            else _version(
                 document, state.pages[document.version_id], state.features[document.version_id]
             )
             for document in state.documents
@@ -263,6 +276,7 @@ class Snapshots:
 def _version(document: Document, infos: tuple[PageInfo, ...], features: Json) -> _Version:
     assert document.version_id is not None
     return _Version(
+        source=document.source,
         infos={info.page_number: info for info in infos},
         summaries={
             info.record_id: PageSummary(

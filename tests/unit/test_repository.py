@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rag.disk_room import DiskRoom
 from rag.errors import BackendError, DocumentError, InputError, NotFound, ShapeError
 from rag.filters import Condition, Filter
 from rag.manifest import (
@@ -64,7 +65,7 @@ class World:
             around(self.page_store),
             lambda _: index,
             lambda _: self.pack,
-            free_bytes=lambda _: self.free,
+            room=DiskRoom(self.folder, 200_000_000, lambda _: self.free),
         )
         self.manifest.ensure_collection("default", {})
 
