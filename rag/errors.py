@@ -73,6 +73,15 @@ class IndexUnavailable(BackendError):
     code = "index_unavailable"
 
 
+class IndexDied(IndexUnavailable):
+    """The process of the index ended at a write; the same write again is as if it were the first.
+
+    What was acknowledged stays.
+    """
+
+    code = "index_died"
+
+
 class PackDamaged(BackendError):
     """The packed page vectors are not what was written; they can be made again from the index.
 

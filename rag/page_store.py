@@ -22,8 +22,9 @@ from typing import BinaryIO, Protocol
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from rag import failpoints
+from rag.disk_room import DiskRoom
 from rag.errors import BackendError, DocumentError, NotFound
-from rag.ocr.cache import forget_file
+from rag.ocr.cache import count_of_file, forget_file
 from rag.types import RenderedPage
 
 _CHUNK_BYTES = 1 << 20
@@ -48,8 +49,10 @@ class PageStore:
         *,
         cache_bytes: int = 256_000_000,
         max_px: int = 36_000_000,
+        room: DiskRoom | None = None,
     ) -> None:
         self.folder = folder
+        self._room = room or DiskRoom(folder)
         self._reader = reader
         self._sources = folder / "sources"
         self._images = folder / "page-images"
@@ -162,11 +165,15 @@ class PageStore:
         """Cached images of a file's pages."""
         return sum(1 for _ in self._images_of(sha256))
 
+    def n_ocr_words(self, sha256: str) -> int:
+        """Pages of a file whose words OCR read, and which are kept."""
+        return count_of_file(self.folder, sha256)
+
     def _images_of(self, sha256: str) -> Iterator[Path]:
         return (self._images / sha256[:2]).glob(f"{sha256}-*")
 
     def _cache(self, path: Path, page: RenderedPage) -> None:
-        if not self._cache_bytes:
+        if not self._cache_bytes or not self._room.has(0):
             return
         frame = PngImagePlugin.PngInfo()
         frame.add_text("width_pt", repr(page.width_pt))

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import shutil
 import threading
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, assert_never
@@ -15,10 +16,11 @@ from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.generated.model import GeneratedAnswers
 from rag.ask import Asker
 from rag.chat.choose import chat_model, require_chat
+from rag.disk_room import DiskRoom, SpareRoom
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.errors import ConfigError, IndexMismatch, InputError
-from rag.index.edge import EdgeIndex
+from rag.index.process import IndexChild, IndexProcess
 from rag.manifest import (
     Manifest,
     is_replacement,
@@ -183,6 +185,7 @@ _MATTER_TO_MAXSIM = {
     "code_bits",
 }
 _INDEX_FOLDER, _PACK_FOLDER, _FDE_FILE = "index", "packed", "fde.npz"
+_SPARE_FILE = "spare-room"  # while the folder is open
 
 
 def _server_name(folder: Path) -> str:
@@ -205,10 +208,12 @@ class Engine:
         if chat is not None:
             self.chat = chat
         self.folder = settings.store.data_dir
+        self._room = DiskRoom(self.folder, settings.store.disk_reserve_bytes)
+        self._spare = SpareRoom(self.folder / _SPARE_FILE)
         self.isolated = IsolatedReader(
             settings.render,
             ocr=settings.ocr,
-            ocr_cache=OcrCache(self.folder / OCR_FOLDER, settings.ocr.cache_bytes),
+            ocr_cache=OcrCache(self.folder / OCR_FOLDER, settings.ocr.cache_bytes, self._room),
         )
         self.repository = Repository(
             Manifest.in_folder(self.folder),
@@ -217,9 +222,11 @@ class Engine:
                 self.isolated,
                 cache_bytes=settings.render.image_cache_bytes,
                 max_px=settings.render.max_px,
+                room=self._room,
             ),
             self._index,
             pack_for=self.pack,
+            room=self._room,
         )
         self._indexes: dict[str, PageIndex] = {}
         self._fdes: dict[str, FdeEncoder] = {}
@@ -454,24 +461,47 @@ class Engine:
             self._delete_index(collections / name)
 
     def optimize(self, collection: str) -> None:
+        """Where the disk has room for another copy of the index."""
+        if not self._room.has(self.size_bytes(collection)):
+            _log.warning("the index of %r is not merged: the disk has no room", collection)
+            return
         self._index(collection).optimize()
 
     def _index(self, collection: str) -> PageIndex:
         with self._lock:
             if collection not in self._indexes:
-                fde = self.fde(collection)
-                identity = self.encoder.identity
-                spec = IndexSpec(identity.dim, identity.dense_dim, fde.spec.fde_size)
-                folder = self._collection_folder(collection)
-                folder.mkdir(parents=True, exist_ok=True)
-                self._indexes[collection] = self._opened_index(folder, spec)
+                with self._index_child() as child:
+                    fde = self.fde(collection)
+                    identity = self.encoder.identity
+                    spec = IndexSpec(identity.dim, identity.dense_dim, fde.spec.fde_size)
+                    folder = self._collection_folder(collection)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    self._indexes[collection] = self._opened_index(folder, spec, child)
                 if not (folder / _FDE_FILE).exists():
                     fde.save(folder / _FDE_FILE)
             return self._indexes[collection]
 
-    def _opened_index(self, folder: Path, spec: IndexSpec) -> PageIndex:
+    @contextlib.contextmanager
+    def _index_child(self) -> Iterator[IndexChild | None]:
+        """A process for the index, which starts while the encoder loads."""
         store = self.settings.store
+        if store.qdrant_url is not None or not store.index_process:
+            yield None
+            return
+        child = IndexChild()
+        try:
+            yield child
+        except BaseException:
+            child.end()
+            raise
+
+    def _opened_index(self, folder: Path, spec: IndexSpec, child: IndexChild | None) -> PageIndex:
+        store = self.settings.store
+        if child is not None:
+            return IndexProcess(folder / _INDEX_FOLDER, spec, child=child, spare=self._spare)
         if store.qdrant_url is None:
+            from rag.index.edge import EdgeIndex  # the store itself, which other processes have
+
             return EdgeIndex.open(folder / _INDEX_FOLDER, spec)
         # Half a second of imports that the embedded store does without.
         from rag.index.qdrant import QdrantIndex

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.disk_room import SpareRoom, disk_full, is_full
-from rag.errors import IndexUnavailable, RagError
+from rag.errors import IndexDied, IndexUnavailable, RagError
 from rag.filters import Filter
 from rag.geometry import FloatArray
 from rag.index.contract import check_records
@@ -32,7 +32,6 @@ from rag.types import Candidate, Json, PageField, PageRecord, SparseVector
 
 _log = logging.getLogger(__name__)
 
-DIED = "index_died"
 _AGAIN = "Run the command again: what was acknowledged stays."
 _CALLS_AT_ONCE = 8  # more wait; the store uses every core for one search already
 _LEAVING_S = 5.0
@@ -193,9 +192,8 @@ class IndexProcess:
         with self._lock:
             was_lost, self._lost_unflushed = self._lost_unflushed, False
         if was_lost:
-            raise IndexUnavailable(
+            raise IndexDied(
                 "the process of the page index ended before what it was given was flushed",
-                code=DIED,
                 next_step=_AGAIN,
             )
 
@@ -262,15 +260,14 @@ class _Death:
         if self.was_full:
             return disk_full(f"the process of the page index ended {self.how}")
         if is_started_again:
-            return IndexUnavailable(
+            return IndexDied(
                 f"the process of the page index ended {self.how}",
-                code=DIED,
                 next_step=f"{_AGAIN} SIGKILL is what the system sends when memory runs out.",
             )
         return IndexUnavailable(
             f"the process of the page index ended {_MOST_DEATHS} times within "
             f"{_DEATHS_WITHIN_S:.0f} s, the last time {self.how}",
-            code=DIED,
+            code="index_keeps_dying",
             next_step="It is started again after a minute. See `octavo verify` and the memory and "
             "disk that are free.",
         )

@@ -6,6 +6,7 @@ few large objects: thousands of small ones take longer to pack than to find.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import threading
@@ -19,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rag.errors import IndexUnavailable, RagError
-from rag.index.edge import EdgeIndex
-from rag.ports import IndexSpec
+from rag.ports import IndexSpec, PageIndex
 from rag.process_failures import Failure, may_be_lost
 from rag.processes import end_with_parent
 from rag.types import Candidate
@@ -28,6 +28,7 @@ from rag.types import Candidate
 OPEN, CLOSE = "open", "close"
 # What the one before left: a killed owner's process ends a moment after its owner.
 _LOCK_WAIT_S = 5.0
+_STORE = "rag.index.edge"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def serve(pipes: Sequence[Connection]) -> None:
     # A panic of the store prints where it was built; what it says travels as a cause.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     may_be_lost()
+    # The store itself, which the other side does without; read while it is busy with its encoder.
+    importlib.import_module(_STORE)
     served = _Served()
     threads = [threading.Thread(target=_answer_all, args=(pipe, served)) for pipe in pipes]
     for thread in threads:
@@ -82,7 +85,7 @@ class _Served:
     """The index, once it is open."""
 
     def __init__(self) -> None:
-        self._index: EdgeIndex | None = None
+        self._index: PageIndex | None = None
 
     def answer(self, request: Request) -> Any:
         match request.method:
@@ -104,9 +107,11 @@ class _Served:
             index.close()
 
     def _open(self, folder: Path, spec: IndexSpec) -> None:
+        from rag.index.edge import EdgeIndex
+
         self._index = EdgeIndex.open(folder, spec, lock_wait_s=_LOCK_WAIT_S)
 
-    def _opened(self) -> EdgeIndex:
+    def _opened(self) -> PageIndex:
         if self._index is None:
             raise IndexUnavailable("the page index was closed while it was in use")
         return self._index

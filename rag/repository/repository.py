@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from rag.disk_room import DiskRoom
 from rag.errors import NotFound, RagError
 from rag.manifest import Document, Job, Manifest, is_replacement, replacement_name
 from rag.page_pack import PagePack, sync
@@ -32,7 +33,7 @@ class Repository:
         page_store: the files.
         index_for: opens the records of a collection, once.
         pack_for: the same for what is packed of them.
-        free_bytes: of the disk that a folder is on.
+        room: on the disk; None asks the disk of the page store's folder.
     """
 
     def __init__(
@@ -42,13 +43,13 @@ class Repository:
         index_for: Callable[[str], PageIndex],
         pack_for: Callable[[str], PagePack],
         *,
-        free_bytes: Callable[[Path], int] = free_bytes,
+        room: DiskRoom | None = None,
     ) -> None:
         self._manifest = manifest
         self._page_store = page_store
         self._index_for = index_for
         self._pack_for = pack_for
-        self._free_bytes = free_bytes
+        self._room = room or DiskRoom(page_store.folder)
         self._snapshots = Snapshots(manifest)
         # One for all collections: they share the files.
         self._write_lock = threading.RLock()
@@ -91,7 +92,7 @@ class Repository:
             index=self._index_for(collection),
             lock=self._write_lock,
             pack=self._pack_for(collection),
-            free_bytes=self._free_bytes,
+            room=self._room,
         )
 
     def identity(self, principal: Principal, collection: str) -> Json:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ class CollectionWriter(ChangingWriter):
             unchanged = None if force else self.find_unchanged(incoming)
             if unchanged is not None:
                 return unchanged
-            self._require_space(path.stat().st_size if path.exists() else 0)
+            self._room.require(path.stat().st_size if path.exists() else 0)
             self._page_store.keep_source(path, incoming.sha256)
             # Asked again: the file alone may have been missing.
             unchanged = None if force else self.find_unchanged(incoming)
@@ -145,9 +146,7 @@ class CollectionWriter(ChangingWriter):
                 # Never older than the index: `sync` compares nothing but ids.
                 self._pack.discard(numbers)
                 failpoints.reached("pack_discarded")
-                self._index.upsert(stamped)
-                failpoints.reached("upserted")
-                self._index.flush()
+                self._durably(partial(self._upsert, stamped))
                 failpoints.reached("flushed")
                 self._pack_pages(stamped)
                 failpoints.reached("packed")
@@ -288,6 +287,10 @@ class CollectionWriter(ChangingWriter):
                 self._page_store.release_source(digest)
 
     # --- records and what is packed of them -----------------------------------------------------
+    def _upsert(self, records: Sequence[PageRecord]) -> None:
+        self._index.upsert(records)
+        failpoints.reached("upserted")
+
     def _pack_pages(self, records: Sequence[PageRecord]) -> None:
         try:
             self._pack.append([self._packed(record) for record in records])

@@ -177,3 +177,14 @@ class StoreSettings(Section):
         description="Time that a Qdrant server may take for one search, another try included.",
     )
     batch_pages: int = Field(64, ge=1, le=4096, description="Pages made durable at a time.")
+    index_process: bool = Field(
+        True,
+        description="Whether the embedded store runs in a process of its own, which a full disk or "
+        "a crash may end without ending this one.",
+    )
+    disk_reserve_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Disk that ingesting leaves free; None is a tenth of the disk, at least 64 MB "
+        "and at most 200 MB.",
+    )
