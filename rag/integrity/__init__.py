@@ -1,1 +1,1 @@
-"""What the data folder holds, held against what it should hold: counts, checksums, norms."""
+"""Whether a data folder is as it was left: an inventory of its files, and of what they hold."""
