@@ -298,6 +298,7 @@ class Connection(LifecycleConnection, UpkeepConnection, JobConnection, ArchiveCo
             engine = opened.enter_context(Engine(self._settings, chat=self._chat))
             # Whoever migrated had the old index open to the end; now nobody has.
             engine.remove_unused()
+            engine.repository.work_queue.recover()
             service = Service(engine, Principal.owner())
             held.serve(answer_request(service))
             # Left in this order: nobody is answered, the engine closes, the folder is free.

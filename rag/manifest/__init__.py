@@ -10,6 +10,8 @@ from rag.manifest.identity import is_same_identity
 from rag.manifest.job_rows import Job, JobDocument, JobRequest, JobState
 from rag.manifest.jobs import JobAction, unknown_job
 from rag.manifest.past_versions import PastVersion
+from rag.manifest.job_rows import Job, JobDocument, JobRequest, JobState
+from rag.manifest.jobs import JobAction, unknown_job
 from rag.manifest.replacing import is_replacement, replacement_name
 from rag.manifest.rows import (
     Document,
@@ -38,6 +40,10 @@ __all__ = [
     "JobDocument",
     "JobRequest",
     "JobState",
+    "JobAction",
+    "JobDocument",
+    "JobRequest",
+    "JobState",
     "LiveState",
     "Manifest",
     "PageInfo",
@@ -55,6 +61,7 @@ __all__ = [
     "is_same_identity",
     "page_record_id",
     "replacement_name",
+    "unknown_job",
     "require_collection_name",
     "unknown_job",
 ]

@@ -161,6 +161,22 @@ jobs = Table(
     Column("n_tries", Integer),
 )
 
+# How the documents of a job ended, by their latest try in it.
+job_documents = Table(
+    "job_documents",
+    tables,
+    Column("job_id", ForeignKey("jobs.job_id", ondelete="CASCADE"), primary_key=True),
+    Column("document_id", String, primary_key=True),
+    Column("source", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("pages", Integer, nullable=False),
+    Column("indexed", Integer, nullable=False),
+    Column("blank", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("reused", Integer, nullable=False),
+    Column("error", _json),
+)
+
 # Versions that are or were visible, of documents that are there; they outlive their pages.
 past_versions = Table(
     "past_versions",

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rag.disk_room import DiskRoom
 from rag.errors import NotFound, RagError
-from rag.manifest import Document, Job, Manifest, is_replacement, replacement_name
+from rag.manifest import Document, Manifest, is_replacement, replacement_name
 from rag.page_pack import PagePack, sync
 from rag.page_store import PageStore
 from rag.ports import PageIndex
+from rag.repository.jobs import PrincipalJobs, WorkQueue
 from rag.repository.reading import CollectionReader
 from rag.repository.snapshot import Snapshots
 from rag.repository.writing import CollectionWriter, free_bytes
@@ -156,13 +157,14 @@ class Repository:
         """See Manifest.unused_folders."""
         return self._manifest.unused_folders(found)
 
-    def jobs(self, principal: Principal) -> list[Job]:
-        """Jobs the principal started, all of them for the owner; newest first."""
-        return [
-            job
-            for job in self._manifest.jobs()
-            if principal.is_owner or job.subject == principal.subject
-        ]
+    def jobs(self, principal: Principal) -> PrincipalJobs:
+        """Jobs the principal started or asked for, all of them for the owner."""
+        return PrincipalJobs(principal, self._manifest)
+
+    @property
+    def work_queue(self) -> WorkQueue:
+        """For whoever works on what others asked for."""
+        return WorkQueue(self._manifest)
 
     def _reader(self, principal: Principal, collection: str) -> CollectionReader:
         return CollectionReader(

@@ -354,14 +354,6 @@ PasswordFile = Annotated[
 
 def password_in(path: Path | None) -> str | None:
     """The first line of a `--password-file`."""
-    from rag.errors import InputError
+    from rag.apps.password_file import first_line
 
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"cannot read the password file {path.name!r}: {error}",
-            next_step="Give a text file whose first line is the password.",
-        ) from error
+    return None if path is None else first_line(path)

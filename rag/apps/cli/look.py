@@ -10,6 +10,7 @@ import typer
 
 from rag.apps.cli import exit_codes, output, report
 from rag.apps.cli.flags import Common, add_command, opened
+from rag.apps.cli.jobs import show_one
 from rag.apps.cli.picture import write_png
 
 if TYPE_CHECKING:
@@ -97,7 +98,15 @@ def collections(common: Common) -> None:
     _print(result, report.collections, common)
 
 
-def status(common: Common) -> None:
+def status(
+    common: Common,
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="Only this job, and all of it.")
+    ] = None,
+) -> None:
+    if job is not None:
+        show_one(common, job, command="status")
+        return
     with opened(common.settings(), "status") as octavo:
         result = octavo.status()
     _print(result, report.status, common)

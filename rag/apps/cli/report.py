@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from rag.apps.cli.job_report import jobs_table
 from rag.apps.cli.output import clean, open_console, record, table
 
 if TYPE_CHECKING:
@@ -310,23 +311,11 @@ def collections(result: Mapping[str, Any]) -> None:
 
 
 def status(result: Mapping[str, Any]) -> None:
-    """The collections, then the latest jobs."""
+    """The collections, then jobs: at work, waiting, the latest that ended."""
     collections(result)
     if not result["jobs"]:
         return
-    shown = table("job", "kind", "state", "started", "s", "documents", right=("s",))
-    for job in result["jobs"]:
-        finished = job["finished_at"]
-        counts = (job["totals"] or {}).get("documents") or {}
-        shown.add_row(
-            clean(job["job_id"]),
-            job["kind"],
-            job["state"],
-            f"{datetime.fromtimestamp(job['started_at']).astimezone():%Y-%m-%d %H:%M:%S}",
-            "-" if finished is None else f"{finished - job['started_at']:.1f}",
-            ", ".join(f"{n} {state}" for state, n in counts.items()),
-        )
-    open_console().print(shown)
+    jobs_table(result["jobs"])
 
 
 _TOLD_BY_CHECKS = ("checks", "encoder_model", "encoder_device", "hub_models", "settings")

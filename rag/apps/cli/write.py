@@ -19,6 +19,7 @@ from rag.apps.cli.flags import (
     password_in,
 )
 from rag.apps.cli.progress import progress_bar, reporting
+from rag.apps.cli.queueing import KeyFlag, PriorityFlag, QueueFlag, is_for_queue, print_queued
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,26 @@ def ingest(
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
     password_file: PasswordFile = None,
+    queue: QueueFlag = False,
+    priority: PriorityFlag = 0,
+    idempotency_key: KeyFlag = None,
 ) -> int:
+    if is_for_queue(queue, priority, idempotency_key):
+        if dry_run:
+            raise typer.BadParameter("wants no --dry-run beside it", param_hint="--queue")
+        with opened(common.settings(), "ingest --queue") as octavo:
+            job = octavo.enqueue_ingest(
+                [path.absolute() for path in paths],
+                collection=common.collection,
+                priority=priority,
+                idempotency_key=idempotency_key,
+                metadata=dict(assignments(metadata or [], flag="--metadata")) or None,
+                readers=readers or None,
+                force=force,
+                password_file=None if password_file is None else str(password_file.absolute()),
+            )
+        print_queued(common, job)
+        return exit_codes.DONE
     fixed: dict[str, Any] = {
         "collection": common.collection,
         "metadata": dict(assignments(metadata or [], flag="--metadata")),
