@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ingestion.source import printable
 from rag.errors import RagError
 from rag.manifest import Incoming
-from rag.manifest import Incoming
 from rag.renderers.ocr_pages import missing_message
 from rag.repository import DocumentSummary
 from rag.types import Json, Notice

@@ -145,7 +145,6 @@ class Filler:
         if embedder.wants_image or describer is not None:  # replies cost too much to lose many
             self._batch_pages = min(self._batch_pages, _IMAGE_BATCH_PAGES)
         self._should_stop = should_stop
-        self._should_stop = should_stop
         self._stopping = threading.Event()
         self._under_way: list[Filling] = []
         # Of waiting for pages; processes read them, while this one does something else too.

@@ -21,7 +21,6 @@ from ingestion.filling import (
     Piece,
 )
 from ingestion.job_run import CommandRun, JobRun
-from ingestion.job_run import CommandRun, JobRun
 from ingestion.render import open_document
 from ingestion.source import Refusal, SourceFile, document_id, printable
 from ingestion.text import document_view

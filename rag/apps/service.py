@@ -13,7 +13,6 @@ from ingestion.caption import PageDescriber
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent
 from ingestion.job_run import JobRun
-from ingestion.job_run import JobRun
 from ingestion.migrate import migrate
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import discover

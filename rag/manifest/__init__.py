@@ -7,8 +7,6 @@ from rag.manifest.changes import Change, PlacedDocument, Unstamped
 from rag.manifest.equal_pages import EqualPage
 from rag.manifest.forgetting import Traces
 from rag.manifest.identity import is_same_identity
-from rag.manifest.job_rows import Job, JobDocument, JobRequest, JobState
-from rag.manifest.jobs import JobAction, unknown_job
 from rag.manifest.past_versions import PastVersion
 from rag.manifest.job_rows import Job, JobDocument, JobRequest, JobState
 from rag.manifest.jobs import JobAction, unknown_job
@@ -40,10 +38,6 @@ __all__ = [
     "JobDocument",
     "JobRequest",
     "JobState",
-    "JobAction",
-    "JobDocument",
-    "JobRequest",
-    "JobState",
     "LiveState",
     "Manifest",
     "PageInfo",
@@ -61,7 +55,6 @@ __all__ = [
     "is_same_identity",
     "page_record_id",
     "replacement_name",
-    "unknown_job",
     "require_collection_name",
     "unknown_job",
 ]

@@ -18,7 +18,6 @@ from rag.manifest.equal_pages import count_reused
 from rag.manifest.forgetting import ManifestForgetting
 from rag.manifest.identity import difference, is_same_identity, way_out
 from rag.manifest.jobs import ManifestJobs
-from rag.manifest.jobs import ManifestJobs
 from rag.manifest.rows import (
     DocumentState,
     Incoming,

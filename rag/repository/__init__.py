@@ -7,7 +7,6 @@ face can neither forget them nor ask past them (docs/adr/0007).
 from rag.repository.conversations import PrincipalConversations
 from rag.repository.equal_pages import EqualPages, HeldVectors
 from rag.repository.jobs import PrincipalJobs, WorkQueue, asker_of, options_of
-from rag.repository.jobs import PrincipalJobs, WorkQueue, asker_of, options_of
 from rag.repository.reading import CollectionReader
 from rag.repository.repository import Repository
 from rag.repository.snapshot import DocumentSummary, PageSummary, Snapshot, StoredPage
@@ -22,13 +21,9 @@ __all__ = [
     "PageSummary",
     "PrincipalConversations",
     "PrincipalJobs",
-    "PrincipalJobs",
     "Repository",
     "Snapshot",
     "StoredPage",
-    "WorkQueue",
-    "asker_of",
-    "options_of",
     "WorkQueue",
     "asker_of",
     "options_of",
