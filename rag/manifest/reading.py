@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from rag.manifest import equal_pages
+from rag.manifest import copies, equal_pages
 from rag.manifest import past_versions as history
 from rag.manifest.database import Database
 from rag.manifest.equal_pages import EqualPage
@@ -18,6 +18,7 @@ from rag.manifest.rows import (
     DocumentState,
     LiveState,
     PageInfo,
+    PageRow,
     PageState,
     TextRow,
     VersionState,
@@ -214,6 +215,18 @@ class ManifestReading(Database):
         """A live page by digest, of those an encoder was given the same for; absent without one."""
         with self._reading() as connection:
             return equal_pages.find(connection, collection, input_digests, may_use)
+
+    def outcome(self, version_id: str) -> tuple[DocumentState, Json] | None:
+        """How a live version was published, and its features; None where it is not live."""
+        with self._reading() as connection:
+            return copies.outcome(connection, version_id)
+
+    def page_rows(
+        self, version_id: str, page_numbers: Sequence[int]
+    ) -> list[tuple[PageRow, float]]:
+        """(row, prior) of these pages, by number, to be written elsewhere."""
+        with self._reading() as connection:
+            return copies.page_rows(connection, version_id, page_numbers)
 
     def n_reused(self, version_id: str) -> int:
         """Recorded pages of a version whose vectors were there already."""

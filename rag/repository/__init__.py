@@ -5,6 +5,7 @@ face can neither forget them nor ask past them (docs/adr/0007).
 """
 
 from rag.repository.conversations import PrincipalConversations
+from rag.repository.copies import DocumentCopy, PageCopy
 from rag.repository.equal_pages import EqualPages, HeldVectors
 from rag.repository.jobs import PrincipalJobs, WorkQueue, asker_of, options_of
 from rag.repository.reading import CollectionReader
@@ -15,9 +16,11 @@ from rag.repository.writing import CollectionWriter
 __all__ = [
     "CollectionReader",
     "CollectionWriter",
+    "DocumentCopy",
     "DocumentSummary",
     "EqualPages",
     "HeldVectors",
+    "PageCopy",
     "PageSummary",
     "PrincipalConversations",
     "PrincipalJobs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,6 +19,7 @@ from rag.page_pack import PagePack, Part
 from rag.page_store import PageStore
 from rag.page_text import PageText
 from rag.ports import PageIndex, RemoteIndex
+from rag.repository.copies import DocumentCopy
 from rag.repository.packed_scope import PackedScope
 from rag.repository.snapshot import (
     DocumentSummary,
@@ -101,6 +102,18 @@ class CollectionReader:
         """Raises NotFound `unknown_document`."""
         snapshot = self._snapshot()
         return snapshot.summarize(self._document(snapshot, document_id))
+
+    def copies(self) -> Iterator[DocumentCopy]:
+        """Every live document that may be read, whole, by source.
+
+        Raises:
+            BackendError: `version_superseded` for one that goes meanwhile.
+        """
+        for document in self._permitted(self._snapshot()):
+            if document.version_id is not None:
+                yield DocumentCopy(
+                    self._manifest, self._index_for(self.collection), self._page_store, document
+                )
 
     def versions(self, document_id: str) -> list[PastVersion]:
         """Its versions that are or were visible, newest first.
