@@ -8,6 +8,7 @@ goes on until the server is back. Every request is safe to make twice, because r
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ _LONGEST_PAUSE_S = 5.0  # so that a server that is back is soon written to
 _SEARCH_TRIES, _SEARCH_PAUSE_S = 2, 0.2
 # After a failure searches of other threads fail at once, instead of each waiting for its own.
 _DOWN_FOR_S = 1.0
+_TELL_EVERY_S, _WORTH_A_WORD_S = 15.0, 1.0
 _GRACE_S = 2.0  # for a request under way when its writer gives up
 
 
@@ -193,6 +195,7 @@ class PatientCalls:
     def __init__(self, server: Server, wait_s: float) -> None:
         self._server = server
         self._wait_s = wait_s
+        self._told_at = -math.inf
         self._gives_up = threading.Event()
         self._under_way = Deadline()
         self.waited_s = 0.0
@@ -232,17 +235,24 @@ class PatientCalls:
                 code=failed.error.code,
                 next_step=_GO_ON,
             ) from failed.__cause__
-        _log.warning(
-            "waiting for the store, for %.0f more seconds at most: %s",
-            self._wait_s - waited_s,
-            failed.error.message,
-        )
+        is_told = time.monotonic() - self._told_at < _TELL_EVERY_S
+        if waited_s > _WORTH_A_WORD_S and not is_told:
+            self._told_at = time.monotonic()
+            _log.warning(
+                "waiting for the store, for %.0f s at most: %s",
+                self._wait_s - waited_s,
+                failed.error.message,
+            )
         if self._gives_up.wait(pause_s):
             raise Cancelled("nobody waits for the store any more")
 
     def _told_back(self, waited_s: float) -> None:
         self.waited_s += waited_s
-        _log.warning("the store is back after %.1f s", waited_s)
+        _log.log(
+            logging.WARNING if waited_s > _WORTH_A_WORD_S else logging.INFO,
+            "the store is back after %.1f s",
+            waited_s,
+        )
 
 
 class LocalCalls:
