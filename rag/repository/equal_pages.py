@@ -13,7 +13,7 @@ from itertools import islice
 
 from rag.geometry import FloatArray
 from rag.index.digest import vectors_digest
-from rag.manifest import EqualPage, Manifest
+from rag.manifest import EqualPage, Manifest, TextRow
 from rag.page_text import VectorWords
 from rag.ports import PageIndex
 from rag.types import PageField, PageRecord, Principal, SparseVector
@@ -67,20 +67,23 @@ class EqualPages:
         found: dict[str, HeldVectors] = {}
         waiting = iter(equal.items())
         while some := dict(islice(waiting, _RECORDS_AT_ONCE)):
+            rows = {digest: self._row(page) for digest, page in some.items()}
             records = {
                 record.record_id: record
                 for record in self._index.records([page.record_id for page in some.values()])
             }
             for digest, page in some.items():
-                held = self._held(page, records.get(page.record_id))
-                if held is not None:
-                    found[digest] = held
+                row, record = rows[digest], records.get(page.record_id)
+                if row is not None and record is not None:
+                    held = self._held(page, row, record)
+                    if held is not None:
+                        found[digest] = held
         return found
 
-    def _held(self, page: EqualPage, record: PageRecord | None) -> HeldVectors | None:
-        row = self._manifest.texts(page.version_id, [page.page_number]).get(page.page_number)
-        if record is None or row is None:
-            return None
+    def _row(self, page: EqualPage) -> TextRow | None:
+        return self._manifest.texts(page.version_id, [page.page_number]).get(page.page_number)
+
+    def _held(self, page: EqualPage, row: TextRow, record: PageRecord) -> HeldVectors | None:
         if page.vectors_digest not in (None, vectors_digest(record)):
             _log.warning("page %d of version %s is damaged", page.page_number, page.version_id)
             return None
