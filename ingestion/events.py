@@ -15,6 +15,10 @@ from rag.types import Json, Notice
 OnEvent = Callable[[Json], None]
 
 
+# States of documents of which no page was read this time.
+_NO_PAGE_READ = frozenset({"unchanged", "refused", "changed", "moved", "missing", "deleted"})
+
+
 class Progress:
     """Tells how far one of several documents has come."""
 
@@ -48,7 +52,7 @@ class Totals:
         self._n_reused += event["reused_pages"]
         codes = {warning["code"] for warning in event["warnings"]}
         self._n_missing_ocr += "ocr_missing" in codes
-        if event["state"] not in ("unchanged", "refused"):
+        if event["state"] not in _NO_PAGE_READ:
             failed, blank = len(event["failed_pages"]), len(event["blank_pages"])
             self._pages.update(indexed=event["pages"] - failed - blank, blank=blank, failed=failed)
 

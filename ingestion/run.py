@@ -21,11 +21,13 @@ from ingestion.filling import (
     Piece,
 )
 from ingestion.job_run import CommandRun, JobRun
+from ingestion.places import Places, moved_from
 from ingestion.render import open_document
-from ingestion.source import Refusal, SourceFile, document_id, printable
+from ingestion.source import Refusal, SourceFile, places, printable
 from ingestion.text import document_view
 from rag.errors import BackendError, DocumentError, InputError, NotFound, RagError
-from rag.manifest import DocumentState, Incoming, Unchanged
+from rag.manifest import DocumentState, Incoming, PlacedDocument, Unchanged
+from rag.quarantine import quarantined
 from rag.renderers.image_renderer import IMAGE_SUFFIXES
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter
@@ -45,17 +47,26 @@ _REFUSALS = frozenset(
         "office_file",
         "unsupported_type",
         "outside_root",
+        "quarantined",
     }
 )
+
+_WORTH_A_WORD_S = 1.0  # of waiting for the store
 
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """What one ingest says about its documents; None leaves what they have."""
+    """What one ingest says about its documents; None leaves what they have.
+
+    Attributes:
+        force: read and encode again what is unchanged.
+        retry_failed: read again what is unchanged and has pages that failed.
+    """
 
     metadata: Json | None = None
     readers: tuple[str, ...] | None = None
     force: bool = False
+    retry_failed: bool = False
     password: str | None = None
 
 
@@ -94,6 +105,7 @@ class Ingestor:
         self._settings = settings
         self._describer = describer
         self._misses_ocr = self._can_ocr = False
+        self._places = Places(writer.collection, ())
 
     def ingest(
         self,
@@ -103,6 +115,7 @@ class Ingestor:
         *,
         kind: str = "ingest",
         job: JobRun | None = None,
+        then: Callable[[], Iterator[Json]] = lambda: iter(()),
     ) -> Json:
         """Ingest files in order.
 
@@ -113,6 +126,8 @@ class Ingestor:
                 a document is durable.
             kind: what the job is called.
             job: that it is, where it is one of the queue; else it notes one of its own.
+            then: what is done once all files are, unless the job was stopped; it gives the events
+                of the documents it is done to.
 
         Returns:
             The totals, as INTERFACES shows them.
@@ -124,6 +139,7 @@ class Ingestor:
         # A ConfigError of it comes before anything is noted.
         self._misses_ocr = self._isolated.misses_ocr
         self._can_ocr = self._isolated.ocr_engine is not None
+        self._isolated.will_read(places(file for file in files if not isinstance(file, KeptFile)))
         start = time.monotonic()
         job = job or CommandRun(self._writer, kind)
         counted = Totals()
@@ -137,6 +153,7 @@ class Ingestor:
             should_stop=job.should_stop,
         )
         try:
+            self._places = Places(self._writer.collection, self._writer.placed())
             job.begin([self._incoming(file, options).document_id for file in files])
             self._writer.sweep()
             # Left in this order: nothing waits for a store that is away, then the stages end.
@@ -149,6 +166,11 @@ class Ingestor:
                     if event is not None:
                         counted.add(event)
                         on_event(event)
+            self._writer.finish_changes()
+            if not job.is_stopped:
+                for event in then():
+                    counted.add(event)
+                    on_event(event)
             state = "stopped" if job.is_stopped else "done"
         finally:
             totals = counted.event(
@@ -157,8 +179,19 @@ class Ingestor:
                 encoder=self._encoder_name,
                 busy_s=filler.busy_s,
             )
+            totals["warnings"] += self._store_notices()
             job.end(state=state, totals=totals)
         return totals
+
+    def _store_notices(self) -> list[Json]:
+        waited_s = self._writer.waited_s
+        if waited_s < _WORTH_A_WORD_S:
+            return []
+        return [
+            Notice(
+                "waited_for_store", f"The store was away for {waited_s:.0f} s; nothing is missing."
+            ).as_dict()
+        ]
 
     def _pieces(
         self,
@@ -209,16 +242,26 @@ class Ingestor:
         try:
             incoming = replace(incoming, sha256=file.sha256)
             filler.wait_for_like(incoming)
+            if isinstance(file, SourceFile):
+                came_from = self._moved_from(incoming)
+                if came_from is not None:
+                    incoming = replace(incoming, document_id=came_from.document_id)
+                    filler.wait_for_like(incoming)
+                self._places.take(incoming)
+            else:
+                came_from = None
             force = options.force and not job.has_made(incoming.document_id)
             force = force or job.wants_again(incoming.document_id)
-            force = force or self._ocr_reads_more(incoming)
-            if not force and self._writer.find_unchanged(incoming) is not None:
-                return self._event(incoming, "unchanged")
+            force = force or self._reads_more(incoming, retry_failed=options.retry_failed)
+            if not force and (settled := self._settled(incoming, came_from)) is not None:
+                return settled
             info = open_document(
                 self._isolated,
                 file.path,
                 max_pages=self._settings.render.max_pages,
                 password=options.password,
+                sha256=file.sha256,
+                again=options.force,
             )
             incoming = replace(incoming, n_pages=info.n_pages, is_repaired=info.is_repaired)
             version = self._writer.begin(file.path, incoming, force=force)
@@ -241,15 +284,36 @@ class Ingestor:
                 raise
             return self._refused(incoming, error)
 
-    def _ocr_reads_more(self, incoming: Incoming) -> bool:
-        """Whether the same file is there with pages that nobody could read, but somebody can."""
-        if not self._can_ocr:
+    def _moved_from(self, incoming: Incoming) -> PlacedDocument | None:
+        """The document that had these bytes elsewhere, whose file is not there any more."""
+        if self._places.is_known(incoming):
+            return None
+        return moved_from(incoming, self._writer.with_bytes(incoming.sha256))
+
+    def _settled(self, incoming: Incoming, came_from: PlacedDocument | None) -> Json | None:
+        """How a document ends whose pages need not be read; None where they must be."""
+        if came_from is None and self._writer.find_unchanged(incoming) is not None:
+            return self._event(incoming, "unchanged")
+        if not self._writer.change_to(incoming):
+            return None
+        if came_from is None:
+            return self._event(incoming, "changed")
+        event = self._event(incoming, "moved") | {"moved_from": came_from.source}
+        if came_from.root != incoming.root:
+            event["moved_from_root"] = came_from.root
+        return event
+
+    def _reads_more(self, incoming: Incoming, *, retry_failed: bool) -> bool:
+        """Whether the same file is there with pages that may end otherwise than they did."""
+        if not (self._can_ocr or retry_failed):
             return False
         try:
             held = self._reader_for().document(incoming.document_id)
         except NotFound:
             return False
-        return held.sha256 == incoming.sha256 and bool(held.unread_pages)
+        return held.sha256 == incoming.sha256 and bool(
+            (self._can_ocr and held.unread_pages) or (retry_failed and held.failed_pages)
+        )
 
     def _ended(self, document: Filling) -> Json:
         """Make a filled version visible, or say why there is none."""
@@ -290,6 +354,10 @@ class Ingestor:
         )
 
     def _all_failed(self, incoming: Incoming, failed: Mapping[int, str]) -> Json:
+        found = self._isolated.fatal_files.of(incoming.sha256)
+        if "quarantined" in failed.values() and found is not None:
+            error = quarantined(Path(incoming.source).name, found)
+            return self._refused(incoming, error, failed_pages=failed)
         reasons = ", ".join(sorted(set(failed.values())))
         is_image = Path(incoming.source).suffix.lower() in IMAGE_SUFFIXES
         if is_image:
@@ -315,7 +383,7 @@ class Ingestor:
             else file.path.parents[file.source.count("/")]  # a refusal is named below its root too
         )
         return Incoming(
-            document_id=document_id(self._writer.collection, root, file.source),
+            document_id=self._places.document_id(root, file.source),
             root=printable(str(root)),
             source=file.source,
             metadata=options.metadata,

@@ -9,12 +9,10 @@ from typing import Any
 
 from eval.tuning.tune import Progress
 from eval.tuning.tune_run import TuneRequest, tune
-from ingestion.caption import PageDescriber
-from ingestion.embed import Embedder
 from ingestion.events import OnEvent
 from ingestion.job_run import JobRun
 from ingestion.migrate import migrate
-from ingestion.run import IngestOptions, Ingestor
+from ingestion.run import IngestOptions
 from ingestion.source import discover
 from rag.apps.archives import ArchiveService
 from rag.apps.asked import (
@@ -29,6 +27,7 @@ from rag.apps.asked import (
     turns,
     understood,
 )
+from rag.apps.check import qdrant_server
 from rag.apps.jobs import JobService
 from rag.apps.lifecycle import LifecycleService
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
@@ -56,8 +55,6 @@ from rag.tuned import TunedWidths, with_tuning
 from rag.types import Json, Notice, PageField, PageRef
 from rag.wiring import Engine
 
-# The store stands still for seconds while it optimizes, and small additions gain nothing by it.
-_OPTIMIZE_FROM_PAGES = 500
 _TURNS_READ = 20  # of a conversation, by whatever reads a follow-up; it may read fewer
 
 
@@ -379,7 +376,11 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
         return {"collections": found}
 
     def status(self) -> Json:
-        return {**self.collections(), "jobs": self.list_jobs(limit=20)["jobs"]}
+        return {
+            **self.collections(),
+            "jobs": self.list_jobs(limit=20)["jobs"],
+            "store": qdrant_server(self.settings.store),
+        }
 
     # --- writing --------------------------------------------------------------------------------
     def ingest(
@@ -390,41 +391,29 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
         metadata: Json | None = None,
         readers: Sequence[str] | None = None,
         force: bool = False,
+        retry_failed: bool = False,
         password: str | None = None,
         on_event: OnEvent = lambda _: None,
         job: JobRun | None = None,
     ) -> Json:
-        engine = self._engine
         files = discover(
-            [Path(path) for path in paths], max_file_bytes=engine.settings.render.max_file_bytes
+            [Path(path) for path in paths],
+            max_file_bytes=self._engine.settings.render.max_file_bytes,
         )
-        # Before the writer, which makes the collection: settings refused here must not leave one.
-        embedder = Embedder(engine.encoder, engine.fde(collection), engine.settings.pooling)
-        describer = PageDescriber.of(engine.settings, lambda: engine.chat, engine.isolated)
-        writer = engine.writer(self._principal, collection)
-        ingestor = Ingestor(
-            isolated=engine.isolated,
-            embedder=embedder,
-            writer=writer,
-            reader_for=lambda: engine.repository.reader(self._principal, collection),
-            encoder_name=str(engine.encoder.identity),
-            settings=engine.settings,
-            describer=describer,
-        )
+        ingestor, _ = self._ingestor(collection)
         totals = ingestor.ingest(
             files,
             IngestOptions(
                 metadata=metadata or None,
                 readers=readers_asked(readers),
                 force=force,
+                retry_failed=retry_failed,
                 password=password,
             ),
             on_event,
             job=job,
         )
-        if totals["pages"]["indexed"] >= _OPTIMIZE_FROM_PAGES:
-            engine.optimize(collection)
-        totals["warnings"] += [notice.as_dict() for notice in engine.take_encoder_notices()]
+        self._settle(totals, collection)
         return totals
 
     def migrate(

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 RUN_MEASURES = ("nDCG@5", "nDCG@10", "R@10", "RR@10")  # measures.json has the rest
-_STATE_COLUMNS = 13  # as wide as `would_ingest`, and one between
+_STATE_COLUMNS = 14  # as wide as `would_replace`, and one between
 STATE_STYLES = {
     "indexed": "green",
     "replaced": "green",
+    "changed": "green",
+    "moved": "green",
+    "deleted": "yellow",
+    "missing": "yellow",
     "unchanged": "dim",
     "partial": "yellow",
     "failed": "red",
@@ -205,13 +209,15 @@ def ingested(event: Mapping[str, Any], console: Console) -> None:
     state = event["state"]
     found = event.get("error")
     notes = [*page_notes(event), *_unchanged_pages(event)]
-    unknown = found or state == "would_ingest"  # a rehearsal opens nothing, so it counts no pages
+    # A rehearsal opens nothing, so it counts no pages.
+    unknown = found or state.startswith("would_")
     count = "" if unknown else f"  {event['pages']} page{'' if event['pages'] == 1 else 's'}"
     text = Text.assemble(
         (f"{state:<{_STATE_COLUMNS}}", STATE_STYLES.get(state, "")),
         (clean(event["source"]), "cyan"),
         count,
         f" ({'; '.join(notes)})" if notes else "",
+        f"  from {clean(event['moved_from'])}" if "moved_from" in event else "",
     )
     if found:
         text.append(f"\n{'':{_STATE_COLUMNS}}{clean(found['message'])}", style="red")
@@ -311,7 +317,14 @@ def collections(result: Mapping[str, Any]) -> None:
 
 
 def status(result: Mapping[str, Any]) -> None:
-    """The collections, then jobs: at work, waiting, the latest that ended."""
+    """The collections, then jobs: at work, waiting, the latest that ended.
+
+    Before them a store that nobody can search or write to now.
+    """
+    store = result.get("store")
+    if store is not None and not store["ok"]:
+        line = f"{store['name']}: {clean(store['detail'])}"
+        open_console().print(Text(line, style="yellow"), soft_wrap=True)
     collections(result)
     if not result["jobs"]:
         return

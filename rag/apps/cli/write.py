@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,25 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+MetadataFlag = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="KEY=VALUE", help="Kept with each page. Repeatable."),
+]
+ReadersFlag = Annotated[
+    list[str] | None,
+    typer.Option("--readers", metavar="user:ID|group:NAME|*", help="Who may read. Repeatable."),
+]
+ForceFlag = Annotated[
+    bool, typer.Option("--force", help="Read and encode again what is unchanged.")
+]
+RetryFailedFlag = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Read again what is unchanged and has failed pages."),
+]
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+]
+
 
 def register(app: typer.Typer) -> None:
     add_command(app, ingest, name="ingest", help_text="Read PDFs and folders into a collection.")
@@ -34,20 +54,11 @@ def register(app: typer.Typer) -> None:
 def ingest(
     common: Common,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="PDFs and folders.")],
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option("--metadata", metavar="KEY=VALUE", help="Kept with each page. Repeatable."),
-    ] = None,
-    readers: Annotated[
-        list[str] | None,
-        typer.Option("--readers", metavar="user:ID|group:NAME|*", help="Who may read. Repeatable."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Read and encode again what is unchanged.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
-    ] = False,
+    metadata: MetadataFlag = None,
+    readers: ReadersFlag = None,
+    force: ForceFlag = False,
+    retry_failed: RetryFailedFlag = False,
+    dry_run: DryRunFlag = False,
     password_file: PasswordFile = None,
     queue: QueueFlag = False,
     priority: PriorityFlag = 0,
@@ -56,6 +67,11 @@ def ingest(
     if is_for_queue(queue, priority, idempotency_key):
         if dry_run:
             raise typer.BadParameter("wants no --dry-run beside it", param_hint="--queue")
+        if retry_failed:
+            raise typer.BadParameter(
+                "wants no --retry-failed beside it; octavo jobs retry does that",
+                param_hint="--queue",
+            )
         with opened(common.settings(), "ingest --queue") as octavo:
             job = octavo.enqueue_ingest(
                 [path.absolute() for path in paths],
@@ -74,24 +90,15 @@ def ingest(
         "metadata": dict(assignments(metadata or [], flag="--metadata")),
         "readers": readers or None,
         "force": force,
+        "retry_failed": retry_failed,
         "dry_run": dry_run,
         "password": password_in(password_file),
     }
-    with opened(common.settings(), "ingest") as octavo, progress_bar("pages") as progress:
-        # On one terminal the lines go above the bar, which only the bar's own console can do.
-        is_shared = sys.stdout.isatty() and progress.console.is_terminal
-        console = progress.console if is_shared else output.open_console()
-        totals: dict[str, Any] = octavo.ingest(
-            paths=[path.absolute() for path in paths],
-            on_event=reporter(progress, console, as_json=common.as_json),
-            **fixed,
+    with opened(common.settings(), "ingest") as octavo:
+        totals = with_progress(
+            common, partial(octavo.ingest, [path.absolute() for path in paths], **fixed)
         )
-    if common.as_json:
-        output.emit(totals)
-    else:
-        report.totals(totals)
-        output.warnings(totals.get("warnings", []))
-    return exit_codes.after_ingest(totals["documents"])
+    return ended(common, totals)
 
 
 def rm(
@@ -105,6 +112,27 @@ def rm(
     else:
         output.record(result)
     return exit_codes.FAILED if any(result["left"].values()) else exit_codes.DONE
+
+
+def with_progress(common: Common, work: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The totals of work that tells `on_event` of its documents and pages."""
+    with progress_bar("pages") as progress:
+        # On one terminal the lines go above the bar, which only the bar's own console can do.
+        is_shared = sys.stdout.isatty() and progress.console.is_terminal
+        console = progress.console if is_shared else output.open_console()
+        return work(on_event=reporter(progress, console, as_json=common.as_json))
+
+
+def ended(common: Common, totals: dict[str, Any]) -> int:
+    """Show the totals; the exit code."""
+    if common.as_json:
+        output.emit(totals)
+    else:
+        report.totals(totals)
+        output.warnings(totals.get("warnings", []))
+    if any(totals.get("left", {}).values()):
+        return exit_codes.FAILED
+    return exit_codes.after_ingest(totals["documents"])
 
 
 def reporter(
