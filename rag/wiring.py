@@ -21,6 +21,7 @@ from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.errors import ConfigError, IndexMismatch, InputError
 from rag.index.process import IndexChild, IndexProcess
+from rag.integrity import keeping
 from rag.manifest import (
     Manifest,
     is_replacement,
@@ -193,6 +194,31 @@ def _server_name(folder: Path) -> str:
     return f"octavo-{folder.name}"
 
 
+def upkeep_index(settings: Settings, folder: Path, spec: IndexSpec) -> PageIndex:
+    """The records in a collection's folder, for who looks at them without an engine. Close it.
+
+    The embedded store runs in a process of its own, whatever the settings: damaged files may end it.
+
+    Raises:
+        IndexUnavailable: it cannot be opened.
+        IndexMismatch: it holds records of another shape.
+    """
+    store = settings.store
+    if store.qdrant_url is None:
+        return IndexProcess(folder / _INDEX_FOLDER, spec)
+    from rag.index.qdrant import QdrantIndex
+
+    key = store.qdrant_api_key
+    return QdrantIndex.connect(
+        store.qdrant_url,
+        collection=_server_name(folder),
+        spec=spec,
+        api_key=None if key is None else key.get_secret_value(),
+        search_s=store.search_timeout_s,
+        wait_s=store.qdrant_wait_s,
+    )
+
+
 class Engine:
     """One data folder, opened: repository, encoder, indexes. Parts are made when first wanted.
 
@@ -201,6 +227,9 @@ class Engine:
     Args:
         settings: of everything.
         chat: in place of the chat model that the settings name; closed with the engine.
+
+    Raises:
+        BackendError: `data_damaged`, for a folder that is not as it was left.
     """
 
     def __init__(self, settings: Settings, *, chat: ChatModel | None = None) -> None:
@@ -208,6 +237,16 @@ class Engine:
         if chat is not None:
             self.chat = chat
         self.folder = settings.store.data_dir
+        keeping.opening(self.folder)
+        self._is_kept = True
+        try:
+            self._open_parts()
+        except BaseException:
+            self._leave()
+            raise
+
+    def _open_parts(self) -> None:
+        settings = self.settings
         self._room = DiskRoom(self.folder, settings.store.disk_reserve_bytes)
         self._spare = SpareRoom(self.folder / _SPARE_FILE)
         self.isolated = IsolatedReader(
@@ -247,6 +286,19 @@ class Engine:
         self.close()
 
     def close(self) -> None:
+        try:
+            self._close_parts()
+        except BaseException:
+            self._leave(has_failed=True)
+            raise
+        self._leave()
+
+    def _leave(self, *, has_failed: bool = False) -> None:
+        if self._is_kept:
+            self._is_kept = False
+            keeping.closed(self.folder, has_failed=has_failed)
+
+    def _close_parts(self) -> None:
         self.isolated.close()
         if "encoder" in self.__dict__:  # made at all
             self.encoder.close()
@@ -466,6 +518,18 @@ class Engine:
             _log.warning("the index of %r is not merged: the disk has no room", collection)
             return
         self._index(collection).optimize()
+
+    def page_index(self, collection: str) -> PageIndex:
+        """The collection's records, whoever may see them: for upkeep alone."""
+        return self._index(collection)
+
+    def let_go_of(self, collection: str) -> None:
+        """Close the index and the pack of a collection; they are opened again when wanted."""
+        with self._packing, self._lock:
+            if (pack := self._packs.pop(collection, None)) is not None:
+                pack.close()
+            if (index := self._indexes.pop(collection, None)) is not None:
+                index.close()
 
     def _index(self, collection: str) -> PageIndex:
         with self._lock:

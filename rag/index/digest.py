@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rag.types import PageRecord, SparseVector
 
@@ -18,11 +20,12 @@ def vectors_digest(record: PageRecord) -> str:
     digest = hashlib.sha256()
     for name in sorted(record.vectors):
         vector = record.vectors[name]
+        parts: list[npt.NDArray[Any]]
         if isinstance(vector, SparseVector):
-            parts = (vector.indices.astype("<u4"), vector.values.astype("<f4"))
+            parts = [vector.indices.astype("<u4"), vector.values.astype("<f4")]
         else:
             with np.errstate(over="ignore"):  # what a damaged record holds may be anything
-                parts = (np.ascontiguousarray(vector, dtype=np.float32).astype("<f2"),)
+                parts = [np.ascontiguousarray(vector, dtype=np.float32).astype("<f2")]
         digest.update(f"{name}{[part.shape for part in parts]}".encode())
         for part in parts:
             digest.update(part.tobytes())

@@ -228,9 +228,9 @@ def _written_once(
         below = [entry for entry in os.scandir(folder / area) if entry.is_dir()]
     except FileNotFoundError:
         return {}, {}
-    for entry in below:
-        at = f"{area}/{entry.name}"
-        changed_ns = entry.stat().st_mtime_ns
+    for each in below:
+        at = f"{area}/{each.name}"
+        changed_ns = each.stat().st_mtime_ns
         folders[at] = changed_ns
         if held.folders.get(at) == changed_ns:
             files |= known.get(at, {})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from rag.manifest.database import FILE_NAME as MANIFEST
+from rag.manifest.database import FILE_NAME
 from rag.ocr.cache import FOLDER as OCR_WORDS
 
+MANIFEST = FILE_NAME
 INVENTORY = "inventory.json"
 # The inventory of the last time that the folder was closed, while it is open.
 INVENTORY_BEFORE = "inventory.open.json"

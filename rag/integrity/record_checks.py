@@ -39,7 +39,12 @@ class RecordFindings:
 
 
 def check_records(
-    name: str, versions: Iterable[AccountedVersion], index: PageIndex, tell: Tell = lambda _: None
+    name: str,
+    versions: Iterable[AccountedVersion],
+    index: PageIndex,
+    tell: Tell = lambda _: None,
+    *,
+    look_for_foreign: bool = True,
 ) -> RecordFindings:
     """Read every record of a collection.
 
@@ -48,6 +53,7 @@ def check_records(
         versions: all of it.
         index: its own; nobody writes to it meanwhile.
         tell: hears of pages as they are done.
+        look_for_foreign: also say what belongs to none of the versions.
 
     Raises:
         BackendError: the index cannot be read.
@@ -60,7 +66,8 @@ def check_records(
             _check_version(version, named, there, index, found)
         there.difference_update(named)
         tell(len(version.pages))
-    _note_foreign(name, sorted(there), index, found)
+    if look_for_foreign:
+        _note_foreign(name, sorted(there), index, found)
     return found
 
 
