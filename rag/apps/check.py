@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rag.errors import RagError
+from rag.settings import StoreSettings
 from rag.types import Json
 
 
@@ -36,6 +37,19 @@ def passed(name: str, detail: str, *, next_step: str = "") -> Json:
 
 def failed(name: str, error: RagError) -> Json:
     return {"name": name, "ok": False, "detail": error.message, "next_step": error.next_step}
+
+
+def qdrant_server(store: StoreSettings) -> Json | None:
+    """Whether it answers, within seconds; None where the store is embedded."""
+    if store.qdrant_url is None:
+        return None
+    from rag.index.qdrant import server_version  # slow to import, and seldom asked
+
+    url, key = store.qdrant_url, store.qdrant_api_key
+    return check(
+        "qdrant server",
+        lambda: server_version(url, None if key is None else key.get_secret_value()),
+    )
 
 
 def version(distribution: str) -> str | None:

@@ -7,14 +7,14 @@ import platform
 import shutil
 from pathlib import Path
 
-from rag.apps.check import EncoderExamination, check, failed, version
+from rag.apps.check import EncoderExamination, check, failed, qdrant_server, version
 from rag.encoders.weights import find_weights
 from rag.errors import ConfigError, RagError
 from rag.ocr.choose import choose_engine, describe_engine, how_to_get_one, installed_engines
 from rag.renderers.choose import choose_renderer, pdf_readers
 from rag.scoring import native
 from rag.scoring.device import choose_device
-from rag.settings import OcrSettings, RetrievalSettings, Settings, StoreSettings
+from rag.settings import OcrSettings, RetrievalSettings, Settings
 from rag.types import Json
 
 _PACKAGES = ("octavo", "numpy", "onnxruntime", "qdrant-edge-py", "qdrant-client", "tokenizers")
@@ -47,9 +47,9 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
         for reader in pdf_readers()
     ]
     optional += [*encoder.optional, _native_kernels()]
-    if settings.store.qdrant_url is not None:
+    if (server := qdrant_server(settings.store)) is not None:
         # Says nothing of what is installed here: a server can be down for a while.
-        optional.append(check("qdrant server", lambda: _qdrant(settings.store)))
+        optional.append(server)
     if settings.ocr.mode != "off":
         ocr = _ocr(settings.ocr)
         # Without any engine pages keep their own words; what is asked for by name has to be there.
@@ -184,11 +184,3 @@ def _data_folder(folder: Path) -> str:
         raise RagError(f"{folder} cannot be written", next_step="Choose another with --data-dir.")
     state = "there" if folder.exists() else "made at first use"
     return f"{state}, {shutil.disk_usage(place).free / 1e9:.0f} GB free"
-
-
-def _qdrant(store: StoreSettings) -> str:
-    from rag.index.qdrant import server_version  # slow to import, and seldom asked
-
-    assert store.qdrant_url is not None
-    key = store.qdrant_api_key
-    return server_version(store.qdrant_url, None if key is None else key.get_secret_value())

@@ -400,13 +400,26 @@ class QdrantIndex:
             self._asked("opened", self._create)
         info = self._asked("opened", partial(self._client.get_collection, self._collection))
         self._check_schema(info)
+        self._require_records(info)
         if not isinstance(self._calls, LocalCalls):
             self._index_payload(set(info.payload_schema))
         self._is_ready = True
 
+    def _require_records(self, info: models.CollectionInfo) -> None:
+        """Somebody may have made the collection anew: a search would find nothing in it.
+
+        Whoever writes may, to fill it again.
+        """
+        if info.points_count or isinstance(self._calls, PatientCalls) or not self._has_records():
+            return
+        counted = partial(self._client.count, self._collection, exact=True)
+        if self._asked("opened", counted).count == 0:
+            raise self._lost()
+
     def _lost(self) -> IndexUnavailable:
         return IndexUnavailable(
-            f"the Qdrant server has no collection {self._collection!r}, which held pages",
+            f"the Qdrant server has nothing in its collection {self._collection!r}, which held "
+            "pages",
             code="index_lost",
             next_step="Check that QDRANT_URL is the server that held it and that its storage is "
             "there. If it is lost, ingest the documents into a new collection.",
