@@ -9,21 +9,24 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rag.disk_room import DiskRoom
-from rag.errors import NotFound, RagError
+from rag.errors import IndexUnavailable, NotFound, RagError
 from rag.manifest import Document, Manifest, is_replacement, replacement_name
 from rag.page_pack import PagePack, sync
 from rag.page_store import PageStore
-from rag.ports import PageIndex
+from rag.ports import PageIndex, RemoteIndex
 from rag.repository.jobs import PrincipalJobs, WorkQueue
 from rag.repository.reading import CollectionReader
 from rag.repository.snapshot import Snapshots
-from rag.repository.writing import CollectionWriter, free_bytes
+from rag.repository.writing import CollectionWriter
 from rag.types import Json, Principal
 
 _log = logging.getLogger(__name__)
 
 # After packing failed, searches leave it for so long: on a full disk each would pay for a try.
 _MEND_AGAIN_S = 30.0
+# A writer may hold the lock for minutes, while it waits for a server that is away.
+_MEND_WAITS_S = 2.0
+_OPEN_TRIES = 5
 
 
 class Repository:
@@ -81,20 +84,43 @@ class Repository:
         self._require_known(principal, collection)
         return self._reader(principal, collection)
 
-    def writer(self, principal: Principal, collection: str) -> CollectionWriter:
-        """Raises NotFound `unknown_collection` for one that was never ensured."""
+    def writer(
+        self, principal: Principal, collection: str, *, waits: bool = True
+    ) -> CollectionWriter:
+        """Writes as the principal; `waits` is for a server that is away.
+
+        Raises:
+            NotFound: `unknown_collection` for one that was never ensured.
+            IndexUnavailable: the server stays away.
+        """
         if self._manifest.identity(collection) is None:
             raise self._unknown(principal, collection)
+        index, pack = self._for_writing(collection, waits=waits)
         return CollectionWriter(
             principal=principal,
             collection=collection,
             manifest=self._manifest,
             page_store=self._page_store,
-            index=self._index_for(collection),
+            index=index,
             lock=self._write_lock,
-            pack=self._pack_for(collection),
+            pack=pack,
             room=self._room,
         )
+
+    def _for_writing(self, collection: str, *, waits: bool) -> tuple[PageIndex, PagePack]:
+        """An index on a server that is away is waited for, and no lock is held meanwhile."""
+        index = self._index_for(collection)
+        if not (waits and isinstance(index, RemoteIndex)):
+            return index, self._pack_for(collection)
+        patient = index.patient()
+        for n_tries in range(1, _OPEN_TRIES + 1):
+            patient.require_ready()
+            try:
+                return patient, self._pack_for(collection)
+            except IndexUnavailable:  # it went away again
+                if n_tries == _OPEN_TRIES:
+                    raise
+        raise AssertionError("the loop returns or raises")
 
     def identity(self, principal: Principal, collection: str) -> Json:
         """What the collection was made with. Raises NotFound `unknown_collection`."""
@@ -176,6 +202,7 @@ class Repository:
             index_for=self._index_for,
             pack_for=self._pack_for,
             mend_pack=self._mend_pack,
+            finish_changes=self._finish_changes,
         )
 
     def _mend_pack(self, collection: str, damaged: Sequence[str]) -> None:
@@ -183,15 +210,32 @@ class Repository:
         if not damaged and self._mend_failed_lately(collection):
             return  # without waiting for whoever writes
         pack = self._pack_for(collection)
-        with self._write_lock:
-            try:
-                if damaged:
-                    pack.set_aside(damaged)
-                if pack.is_stale and not self._mend_failed_lately(collection):
-                    sync(pack, self._index_for(collection))
-            except RagError:
-                self._mend_failed_at[collection] = time.monotonic()
-                _log.warning("packed page vectors could not be mended now", exc_info=True)
+        if not self._write_lock.acquire(timeout=_MEND_WAITS_S):
+            return
+        try:
+            if damaged:
+                pack.set_aside(damaged)
+            if pack.is_stale and not self._mend_failed_lately(collection):
+                sync(pack, self._index_for(collection))
+        except RagError:
+            self._mend_failed_at[collection] = time.monotonic()
+            _log.warning("packed page vectors could not be mended now", exc_info=True)
+        finally:
+            self._write_lock.release()
+
+    def _finish_changes(self, collection: str) -> None:
+        """What a change that was cut short left to do; not while somebody writes, who does it."""
+        if not self._write_lock.acquire(blocking=False):
+            return
+        try:
+            if not self._mend_failed_lately(collection):
+                # A search has no time to wait for a server.
+                self.writer(Principal.owner(), collection, waits=False).finish_changes()
+        except RagError:
+            self._mend_failed_at[collection] = time.monotonic()
+            _log.warning("changed documents could not be stamped now", exc_info=True)
+        finally:
+            self._write_lock.release()
 
     def _mend_failed_lately(self, collection: str) -> bool:
         failed_at = self._mend_failed_at.get(collection)
