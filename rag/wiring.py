@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import logging
 import shutil
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from rag.chat.choose import chat_model, require_chat
 from rag.disk_room import DiskRoom, SpareRoom
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
-from rag.errors import ConfigError, IndexMismatch, InputError
+from rag.errors import ConfigError, IndexMismatch, IndexUnavailable, InputError
 from rag.index.process import IndexChild, IndexProcess
 from rag.integrity import keeping
 from rag.manifest import (
@@ -35,7 +36,15 @@ from rag.ocr.cache import OcrCache
 from rag.page_pack import PackSpec, PagePack, open_synced
 from rag.page_store import PageStore
 from rag.patch_search import PatchSearch
-from rag.ports import AnswerModel, ChatModel, IndexSpec, PageEncoder, PageIndex, TellsNotices
+from rag.ports import (
+    AnswerModel,
+    ChatModel,
+    IndexSpec,
+    PageEncoder,
+    PageIndex,
+    RemoteIndex,
+    TellsNotices,
+)
 from rag.ranking.rank import DocumentCaches
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import (
@@ -63,6 +72,8 @@ from rag.settings import (
 )
 from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning, write_tuning
 from rag.types import Json, Notice, Principal
+
+_log = logging.getLogger(__name__)
 
 # Raised when records, manifest or the meaning of a stored field change.
 SCHEMA_VERSION = 2
@@ -474,7 +485,8 @@ class Engine:
                 spec = PackSpec(self.encoder.identity.dim, fde.spec.fde_size, fde.fingerprint)
                 index = self._index(collection)
                 folder = self._collection_folder(collection) / _PACK_FOLDER
-                self._packs[collection], _ = open_synced(folder, spec, index)
+                with self._unhurried(index):
+                    self._packs[collection], _ = open_synced(folder, spec, index)
             return self._packs[collection]
 
     # --- a collection made again with these settings --------------------------------------------
@@ -510,7 +522,10 @@ class Engine:
         collections = self.folder / "collections"
         found = sorted(path.name for path in collections.glob("*"))
         for name in self.repository.unused_folders(found):
-            self._delete_index(collections / name)
+            try:
+                self._delete_index(collections / name)
+            except IndexUnavailable as error:  # nobody is in the way of what nobody uses
+                _log.warning("an unused index stays until the next time: %s", error.message)
 
     def optimize(self, collection: str) -> None:
         """Where the disk has room for another copy of the index."""
@@ -540,7 +555,7 @@ class Engine:
                     spec = IndexSpec(identity.dim, identity.dense_dim, fde.spec.fde_size)
                     folder = self._collection_folder(collection)
                     folder.mkdir(parents=True, exist_ok=True)
-                    self._indexes[collection] = self._opened_index(folder, spec, child)
+                    self._indexes[collection] = self._opened_index(collection, folder, spec, child)
                 if not (folder / _FDE_FILE).exists():
                     fde.save(folder / _FDE_FILE)
             return self._indexes[collection]
@@ -559,7 +574,16 @@ class Engine:
             child.end()
             raise
 
-    def _opened_index(self, folder: Path, spec: IndexSpec, child: IndexChild | None) -> PageIndex:
+    def _unhurried(self, index: PageIndex) -> contextlib.AbstractContextManager[None]:
+        """For what may take longer than a search, once the server answers."""
+        if not isinstance(index, RemoteIndex):
+            return contextlib.nullcontext()
+        index.require_ready()
+        return index.unhurried()
+
+    def _opened_index(
+        self, collection: str, folder: Path, spec: IndexSpec, child: IndexChild | None
+    ) -> PageIndex:
         store = self.settings.store
         if child is not None:
             return IndexProcess(folder / _INDEX_FOLDER, spec, child=child, spare=self._spare)
@@ -571,12 +595,18 @@ class Engine:
         from rag.index.qdrant import QdrantIndex
 
         key = store.qdrant_api_key
-        return QdrantIndex.open(
+        return QdrantIndex.connect(
             store.qdrant_url,
             collection=_server_name(folder),
             spec=spec,
             api_key=None if key is None else key.get_secret_value(),
+            search_s=store.search_timeout_s,
+            wait_s=store.qdrant_wait_s,
+            has_records=lambda: self._has_records(collection),
         )
+
+    def _has_records(self, collection: str) -> bool:
+        return self.repository.reader(Principal.owner(), collection).n_pages() > 0
 
     def _delete_index(self, folder: Path) -> None:
         store = self.settings.store
