@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ingestion.embed import EmbeddedPage, Embedder
 from ingestion.events import document_event
 from ingestion.render import open_document, read_pages
-from ingestion.source import Refusal, SourceFile
+from ingestion.source import Refusal, SourceFile, places
 from rag.errors import DocumentError, InputError, RagError
 from rag.page_pack import PackedPage, PackSpec
 from rag.page_pack.layout import ENTRY, Part, encode
@@ -244,6 +244,7 @@ def estimate(
     start = time.perf_counter()
     unreadable: list[tuple[str, RagError]] = []
     documents: list[tuple[SourceFile, int]] = []
+    isolated.will_read(places(files))
     for number, file in enumerate(files, start=1):
         if isinstance(file, Refusal):
             error = DocumentError(file.message, code=file.code, next_step=file.next_step)

@@ -26,14 +26,28 @@ class PageBatch:
 
 
 def open_document(
-    reader: IsolatedReader, path: Path, *, max_pages: int, password: str | None = None
+    reader: IsolatedReader,
+    path: Path,
+    *,
+    max_pages: int,
+    password: str | None = None,
+    sha256: str | None = None,
+    again: bool = False,
 ) -> PdfInfo:
     """What a file is, where it is within the limits.
 
+    Args:
+        reader: opens it.
+        path: of the file.
+        max_pages: of a file that is read.
+        password: of the file.
+        sha256: of its bytes; None asks nobody whether it is quarantined.
+        again: try it whatever it did before.
+
     Raises:
-        DocumentError: it cannot be opened, or has `too_many_pages`.
+        DocumentError: it cannot be opened, has `too_many_pages`, or is `quarantined`.
     """
-    info = reader.open(path, password=password)
+    info = reader.open(path, password=password, sha256=sha256, again=again)
     if info.n_pages > max_pages:
         raise DocumentError(
             f"{path.name} has {info.n_pages:,} pages; at most {max_pages:,} are read",

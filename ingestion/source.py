@@ -11,7 +11,7 @@ import glob
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,7 @@ _MANIFEST_FILE, _STORE_FOLDER = "manifest.sqlite3", "sources"  # together: a dat
 _OWN_FOLDERS = (_STORE_FOLDER, "collections", "page-images")
 _MAX_FILE_BYTES = RenderSettings().max_file_bytes
 _HEADER_BYTES = 1024
+_MOST_PLACES = 1000  # that are named one by one
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,14 @@ def discover(
             for entry in entries:
                 found.setdefault(entry.path, entry)
     return list(found.values())
+
+
+def places(files: Iterable[SourceFile | Refusal]) -> list[Path]:
+    """What reading processes have to read: the files, or of very many the folders given."""
+    found = [file for file in files if isinstance(file, SourceFile)]
+    if len(found) <= _MOST_PLACES:
+        return [file.path for file in found]
+    return list(dict.fromkeys(file.root for file in found))
 
 
 def document_id(collection: str, root: Path, source: str) -> str:

@@ -11,8 +11,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from multiprocessing import resource_tracker, spawn
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import resource_tracker, spawn, util
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, NoReturn
 
@@ -34,6 +34,80 @@ class CleanSpawnContext(SpawnContext):
     """Starts processes that do not run our main module and do not hear Ctrl-C."""
 
     Process = _CleanProcess
+
+
+# Goes on as the program named after the variables, with those and no others.
+_BEGIN_ANEW = (
+    "import os, sys; n = int(sys.argv[1]); "
+    "os.execve(sys.argv[n + 2], sys.argv[n + 2:], "
+    "dict(each.split('=', 1) for each in sys.argv[2:n + 2]))"
+)
+
+
+Variables = Callable[[Iterable[tuple[str, str]]], dict[str, str]]
+
+
+class _ProcessOfChosenVariables(_CleanProcess):
+    variables: Variables
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
+        chosen: Variables = process_obj.__dict__.pop("variables")  # not sent to the process
+        with _spawned_with(chosen(os.environ.items())):
+            return _CleanProcess._Popen(process_obj)
+
+
+class ChosenVariablesContext(CleanSpawnContext):
+    """Starts processes that get only some of our variables of the environment.
+
+    Taking them away later would leave them in the memory that a process begins with.
+
+    Args:
+        variables: of those of this process, the ones that a new process gets.
+    """
+
+    def __init__(self, variables: Variables) -> None:
+        super().__init__()
+        self._variables = variables
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802  # multiprocessing's name, where it is a class
+        process = _ProcessOfChosenVariables(*args, **kwargs)
+        process.variables = self._variables
+        return process
+
+
+_spawning = threading.local()
+_spawn_as_it_is = util.spawnv_passfds
+
+
+@contextlib.contextmanager
+def _spawned_with(environment: dict[str, str]) -> Iterator[None]:
+    """What this thread starts in here has only these variables."""
+    _spawning.environment = environment
+    util.spawnv_passfds = _spawn_with_chosen_variables  # type: ignore[assignment]  # typed as C reads them
+    try:
+        yield
+    finally:
+        _spawning.environment = None
+
+
+def _spawn_with_chosen_variables(
+    path: bytes, arguments: Sequence[str | bytes], kept_open: Sequence[int]
+) -> int:
+    environment = getattr(_spawning, "environment", None)
+    if environment is None:
+        return _spawn_as_it_is(path, arguments, kept_open)
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    before: list[str | bytes] = [
+        path,
+        "-I",
+        "-S",
+        "-c",
+        _BEGIN_ANEW,
+        str(len(variables)),
+        *variables,
+    ]
+    return _spawn_as_it_is(path, [*before, path, *arguments[1:]], kept_open)
 
 
 @contextlib.contextmanager

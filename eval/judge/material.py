@@ -158,6 +158,7 @@ def read_words(dataset: Dataset, reader: IsolatedReader, pages: Sequence[PageKey
     from rag.renderers.isolated import PageFailure
 
     words: dict[PageKey, str] = {}
+    reader.will_read([dataset.folder / "docs"])
     for doc in sorted({page.doc for page in pages}):
         numbers = [page.page_number for page in pages if page.doc == doc]
         for scanned in reader.scan(dataset.folder / "docs" / doc, numbers):

@@ -18,7 +18,7 @@ from rag.types import RenderedPage
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
 # Of these files; Pillow knows more, and starts Ghostscript for PostScript whatever it is called.
-_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF")
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")  # MPO is opened as JPEG
 _DEFAULT_DPI = 150.0
 _BELIEVABLE_DPI = (36.0, 2400.0)  # cameras and screenshots write 1, 0 or worse
 _MAX_IMAGE_PX = 120_000_000  # 360 MB as RGB; an A3 sheet scanned at 600 dpi has 70 million

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import logging
+import math
 import os
 import resource
 import signal
@@ -31,6 +32,7 @@ from rag.processes import end_with_parent, ends_with_programs
 from rag.renderers import page_frame
 from rag.renderers.choose import choose_renderer, load_library
 from rag.renderers.hidden_text import split_hidden
+from rag.renderers.sandbox import confine
 from rag.types import RenderedPage
 
 _INK_DPI = 40.0
@@ -43,6 +45,7 @@ _INK_CONTRAST = 16
 _FINAL = frozenset({"not_a_pdf", "password_required", "unreadable"})
 
 _Read = TypeVar("_Read")
+_Request = TypeVar("_Request")
 
 
 @dataclass(frozen=True)
@@ -104,14 +107,35 @@ class Scanned:
 
 
 # --- the process --------------------------------------------------------------------------------
-def start(renderers: Sequence[str], memory_bytes: int, ocr_memory_bytes: int = 0) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """What a reading process may have.
+
+    Attributes:
+        memory_bytes: address space it may add to what it has after loading.
+        ocr_memory_bytes: address space that loading an OCR engine may add to that.
+        cpu_s: processor time one task may take; less than that ends it by the clock.
+        is_confined: whether it takes from itself what reading does not need.
+        readable: files and folders that may be read then, beside the system's.
+        may_start_programs: a reader or the OCR engine is a program.
+    """
+
+    memory_bytes: int
+    ocr_memory_bytes: int = 0
+    cpu_s: float = 3600.0
+    is_confined: bool = False
+    readable: tuple[Path, ...] = ()
+    may_start_programs: bool = True
+
+
+def start(renderers: Sequence[str], limits: Limits) -> None:
     """Initializer of a reading process.
 
     Args:
         renderers: loaded now, so that no page pays for it out of its time.
-        memory_bytes: address space the process may add to what it has after loading.
-        ocr_memory_bytes: address space that loading an OCR engine may add to that.
+        limits: on itself.
     """
+    global _cpu_s
     end_with_parent()
     # Read when Tesseract is loaded, or its program started. Two threads on a busy machine wait for
     # each other: 25.7 s a page were seen where one takes 1 s.
@@ -121,12 +145,28 @@ def start(renderers: Sequence[str], memory_bytes: int, ocr_memory_bytes: int = 0
     logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # form types, unknown to users
     threadpoolctl.threadpool_limits(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.is_confined:
+        confine(limits.readable, may_start_programs=limits.may_start_programs)
     address_space = _address_space_bytes()
     if address_space is not None:
-        limit = address_space + memory_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit + ocr_memory_bytes))
+        limit = address_space + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit + limits.ocr_memory_bytes))
+    _cpu_s = limits.cpu_s
     # At once, even in the middle of a library's loop: Python's own handler would wait for its end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_cpu_s = 3600.0
+
+
+def perform(function: Callable[[_Request], _Read], request: _Request) -> _Read:
+    """Do one task, within its processor time: who waits for it may be kept from looking up."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime + _cpu_s), hard)
+    )
+    return function(request)
 
 
 def _address_space_bytes() -> int | None:

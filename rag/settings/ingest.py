@@ -23,8 +23,25 @@ class RenderSettings(Section):
     page_timeout_s: float = Field(
         30.0, gt=0, le=86_400, description="Time one page may take to read."
     )
+    stall_timeout_s: float = Field(
+        600.0,
+        gt=0,
+        le=86_400,
+        description="A file of which no page comes to an end for so long is read no further.",
+    )
     worker_memory_bytes: int = Field(
         1_500_000_000, ge=200_000_000, description="Address space one reading process may add."
+    )
+    files_per_process: int = Field(
+        200, ge=1, description="Files after which reading processes are started anew."
+    )
+    pages_per_process: int = Field(
+        2000, ge=1, description="Pages after which a reading process is started anew."
+    )
+    sandbox: Literal["auto", "require", "off"] = Field(
+        "auto",
+        description="What keeps reading processes from the network and from your files; auto takes "
+        "what this system has, require reads nothing without all of it.",
     )
     max_file_bytes: int = Field(200_000_000, ge=1, description="Size of one file at most.")
     max_pages: int = Field(10_000, ge=1, description="Pages of one file at most.")

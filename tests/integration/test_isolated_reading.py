@@ -408,7 +408,7 @@ def test_a_wake_up_lost_to_ctrl_c_does_not_keep_the_processes_from_ending(pdf: P
     pdf.write_bytes(make_pdf(["one page"]))
     reader = IsolatedReader(RenderSettings(renderer="pypdfium2"))
     reader.open(pdf)
-    not_empty = reader._pool._context.task_queue.not_empty
+    not_empty = reader._pools._pool._context.task_queue.not_empty
     until(lambda: not_empty._waiters)
     # What an interrupted notify leaves: a waiter that has been woken and is still in the list.
     stale = threading.Lock()
