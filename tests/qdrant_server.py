@@ -76,6 +76,10 @@ class QdrantServer:
         with self._lock:
             return sum(self.store.count(name).count for name in self._created)
 
+    def created(self) -> tuple[str, Any] | None:
+        """Name and parameters of the collection, where there is one."""
+        return next(iter(self._created.items()), None)
+
     @contextmanager
     def without_disk(self) -> Iterator[None]:
         """Within the block it has no collection, as a server that came back without its disk."""

@@ -207,6 +207,25 @@ def test_a_search_beside_an_ingest_that_waits_ends_in_time(
         assert ingest.result(timeout=60)["documents"] == {"unchanged": 1, "indexed": 1}
 
 
+def test_a_search_does_not_wait_for_what_a_change_cut_short_left_to_do(
+    place: Place, served: tuple[QdrantServer, FaultProxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, proxy = served
+    place.write("a.pdf", 2)
+    assert place.here("ingest", place.docs).code == 0
+    proxy.fault = lambda _method, path: Fault("status") if path.endswith("/payload") else None
+    monkeypatch.setenv("OCTAVO_STORE__QDRANT_WAIT_S", "1")
+    changed = place.here("set", "a.pdf", "--metadata", "year=2024")
+    assert (changed.code, changed.error["code"]) == (1, "index_down")
+    monkeypatch.setenv("OCTAVO_STORE__QDRANT_WAIT_S", "60")
+    began = time.monotonic()
+    found = place.here("search", "tide")
+    assert time.monotonic() - began < SEARCH_S + SLACK_S
+    assert found.json[0]["hits"][0]["source"] == "a.pdf"
+    proxy.heal()
+    assert place.here("search", "tide", "--filter", "year=2024").json[0]["hits"]
+
+
 # --- search -------------------------------------------------------------------------------------
 FAULTS = {
     "silence": (Fault("silence"), "index_slow"),
@@ -301,6 +320,13 @@ def test_every_command_says_what_it_can_over_a_server_that_is_away(
     doctor = {each["name"]: each for each in place.here("doctor").json[0]["checks"]}
     assert not doctor["qdrant server"]["ok"]
     assert "nothing answers as Qdrant" in doctor["qdrant server"]["detail"]
+    proxy.heal()
+    assert place.here("status").json[0]["store"]["detail"] == "Qdrant 1.19.0"
+    proxy.fault = lambda _method, _path: Fault("drip", 0.1)
+    began = time.monotonic()
+    status = place.here("status").json[0]
+    assert time.monotonic() - began < 3.0 + SLACK_S
+    assert (status["store"]["ok"], len(status["collections"])) == (False, 1)
 
 
 def test_a_document_that_could_not_be_deleted_is_deleted_when_the_server_is_back(
@@ -348,10 +374,14 @@ def test_a_collection_that_the_server_lost_is_an_error_and_not_made_anew(
                     octavo.search("herons")
                 assert raised.value.code == "index_lost"
         assert octavo.search("herons")["hits"][0]["source"] == "herons.pdf"
+    name, made = server.created()
     with server.without_disk():
         ended = place.here("search", "herons")
-        assert server.store.get_collections().collections == []
+        assert server.created() is None
+        server.answer("PUT", f"/collections/{name}", made, None)  # by somebody else, and empty
+        asked = place.here("ask", "What do herons do?")
     assert (ended.code, ended.error["code"]) == (1, "index_lost")
+    assert (asked.code, asked.error["code"]) == (1, "index_lost")
 
 
 def test_a_wrong_key_is_said_at_once_by_an_ingest_too(
