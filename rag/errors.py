@@ -68,7 +68,11 @@ class BackendError(RagError):
 
 
 class IndexUnavailable(BackendError):
-    """The index cannot be opened or reached."""
+    """The index cannot be opened or reached.
+
+    On a server `code` says how: `index_down`, `index_slow`, `index_busy`, `index_failed` may pass;
+    `index_refused` (the key) and `index_lost` (the collection is gone) do not.
+    """
 
     code = "index_unavailable"
 

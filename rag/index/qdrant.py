@@ -95,9 +95,10 @@ def _connected(url: str, api_key: str | None, timeout_s: float) -> QdrantClient:
     """A client that has asked for nothing yet."""
     try:
         return QdrantClient(
-            # The library takes whole seconds; the calls end at their own time.
             url=url,
-            api_key=api_key,
+            # As `api_key` the library would complain on stderr, also of a server on this machine.
+            headers=None if api_key is None else {"api-key": api_key},
+            # The library takes whole seconds; the calls end at their own time.
             timeout=int(timeout_s) + 1,
             check_compatibility=False,
         )
