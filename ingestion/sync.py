@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ingestion.events import OnEvent, document_event
+from ingestion.job_run import JobRun
 from ingestion.places import Places, is_gone, moved_from
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.source import Refusal, SourceFile, discover, printable
@@ -72,7 +73,7 @@ def files_of(
             next_step="Give a folder; a single file is read by `octavo ingest`.",
         )
     try:
-        next(os.scandir(folder), None)
+        os.scandir(folder).close()
     except OSError as error:
         raise InputError(
             f"the folder {name} cannot be read: {error.strerror}",
@@ -113,6 +114,7 @@ def sync(
     on_event: OnEvent,
     *,
     max_file_bytes: int,
+    job: JobRun | None = None,
 ) -> Json:
     """Make the collection equal to the folder, as far as documents of this folder go.
 
@@ -153,7 +155,7 @@ def sync(
             left.update(counts)
             yield _event(each, "deleted", n_pages=n_pages) | {"left": counts}
 
-    totals = ingestor.ingest(files, options, on_event, kind="sync", then=settle_missing)
+    totals = ingestor.ingest(files, options, on_event, kind="sync", job=job, then=settle_missing)
     return {**totals, **({"left": dict(left)} if request.deletes else {})}
 
 
