@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,13 @@ def is_write(method: str, path: str) -> bool:
     return path.endswith(("/points", "/points/delete")) and method in ("PUT", "POST")
 
 
+def runs(ingest: subprocess.Popen[str]) -> bool:
+    """Whether it is still at work; one that is not would never do what is waited for."""
+    if ingest.poll() is not None:
+        pytest.fail(f"it ended: {ingest.communicate()}")
+    return True
+
+
 # --- ingest -------------------------------------------------------------------------------------
 def test_an_ingest_over_a_server_that_fails_in_every_way_ends_with_exact_counts(
     place: Place, served: tuple[QdrantServer, FaultProxy]
@@ -86,8 +94,8 @@ def test_an_ingest_over_a_server_that_fails_in_every_way_ends_with_exact_counts(
 def test_an_ingest_over_a_server_that_is_away_for_long_ends_with_exact_counts(
     place: Place, served: tuple[QdrantServer, FaultProxy]
 ) -> None:
-    n_documents = int(os.environ.get("OCTAVO_TEST_DOCUMENTS", "20"))
-    down_s = float(os.environ.get("OCTAVO_TEST_DOWN_S", "30"))
+    n_documents = int(os.environ.get("FAULTY_SERVER_DOCUMENTS", "20"))
+    down_s = float(os.environ.get("FAULTY_SERVER_DOWN_S", "30"))
     ingest_through_faults(place, *served, n_documents=n_documents, down_s=down_s)
 
 
@@ -110,13 +118,13 @@ def ingest_through_faults(
 
     proxy.fault = fault
     ingest = place.start("ingest", place.docs, OCTAVO_STORE__BATCH_PAGES="2")
-    place.wait_for(lambda: place.n_acknowledged() >= 3)
+    place.wait_for(lambda: runs(ingest) and place.n_acknowledged() >= 3)
     proxy.down()
     time.sleep(down_s)
     assert ingest.poll() is None
     proxy.up()
     for n_pages in (6, 8):
-        place.wait_for(lambda n_pages=n_pages: place.n_acknowledged() >= n_pages)
+        place.wait_for(lambda n_pages=n_pages: runs(ingest) and place.n_acknowledged() >= n_pages)
         server.stop()
         time.sleep(0.5)
         server.start()
@@ -163,7 +171,7 @@ def test_ctrl_c_ends_an_ingest_that_waits_and_nothing_is_called_failed(
     place.write("a.pdf", 4)
     ingest = place.start("ingest", place.docs, OCTAVO_STORE__BATCH_PAGES="2")
     if how == "refused":
-        place.wait_for(lambda: place.n_acknowledged() >= 2)
+        place.wait_for(lambda: runs(ingest) and place.n_acknowledged() >= 2)
         proxy.down()
     else:
         proxy.fault = lambda method, path: Fault("silence") if is_write(method, path) else None
