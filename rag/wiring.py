@@ -22,7 +22,7 @@ from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.errors import ConfigError, IndexMismatch, IndexUnavailable, InputError
 from rag.index.process import IndexChild, IndexProcess
-from rag.integrity import keeping
+from rag.integrity import keeping, places
 from rag.manifest import (
     Manifest,
     is_replacement,
@@ -31,6 +31,7 @@ from rag.manifest import (
     require_collection_name,
 )
 from rag.manifest.conversations import Conversations
+from rag.manifest.fatal_files import KeptFatalFiles
 from rag.ocr.cache import FOLDER as OCR_FOLDER
 from rag.ocr.cache import OcrCache
 from rag.page_pack import PackSpec, PagePack, open_synced
@@ -260,10 +261,15 @@ class Engine:
         settings = self.settings
         self._room = DiskRoom(self.folder, settings.store.disk_reserve_bytes)
         self._spare = SpareRoom(self.folder / _SPARE_FILE)
+        self._fatal_files = KeptFatalFiles.in_folder(self.folder)
+        sources = self.folder / places.SOURCES
+        sources.mkdir(exist_ok=True)  # reading processes are told what they may read
         self.isolated = IsolatedReader(
             settings.render,
             ocr=settings.ocr,
             ocr_cache=OcrCache(self.folder / OCR_FOLDER, settings.ocr.cache_bytes, self._room),
+            fatal_files=self._fatal_files,
+            readable=[sources],
         )
         self.repository = Repository(
             Manifest.in_folder(self.folder),
@@ -325,6 +331,7 @@ class Engine:
             for index in self._indexes.values():
                 index.close()
             self._indexes.clear()
+        self._fatal_files.close()
         self.repository.close()
         if "_conversations" in self.__dict__:
             self._conversations.close()
