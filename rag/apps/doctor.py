@@ -12,9 +12,10 @@ from rag.encoders.weights import find_weights
 from rag.errors import ConfigError, RagError
 from rag.ocr.choose import choose_engine, describe_engine, how_to_get_one, installed_engines
 from rag.renderers.choose import choose_renderer, pdf_readers
+from rag.renderers.sandbox import missing, probe
 from rag.scoring import native
 from rag.scoring.device import choose_device
-from rag.settings import OcrSettings, RetrievalSettings, Settings
+from rag.settings import OcrSettings, RenderSettings, RetrievalSettings, Settings
 from rag.types import Json
 
 _PACKAGES = ("octavo", "numpy", "onnxruntime", "qdrant-edge-py", "qdrant-client", "tokenizers")
@@ -35,6 +36,9 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
         check("data folder", lambda: _data_folder(settings.store.data_dir)),
         device,
     ]
+    readers = check("reading processes", lambda: _reading(settings.render))
+    if settings.render.sandbox == "require":
+        needed.append(readers)
     if tuning_fault is not None:
         needed.append(failed("tuning", tuning_fault))
     optional = [
@@ -46,6 +50,8 @@ def examine(settings: Settings, *, tuning_fault: RagError | None = None) -> Json
         }
         for reader in pdf_readers()
     ]
+    if settings.render.sandbox != "require":
+        optional.append(readers)
     optional += [*encoder.optional, _native_kernels()]
     if (server := qdrant_server(settings.store)) is not None:
         # Says nothing of what is installed here: a server can be down for a while.
@@ -94,6 +100,16 @@ def _encoder(settings: Settings) -> EncoderExamination:
     if settings.encoder.name == "remote":
         return EncoderExamination([check("encoder server", lambda: _server(settings))])
     return EncoderExamination([check("encoder weights", lambda: _weights(settings))])
+
+
+def _reading(render: RenderSettings) -> str:
+    limits = f"{render.worker_memory_bytes / 1e9:g} GB each, {render.page_timeout_s:g} s a page"
+    if render.sandbox == "off":
+        return f"not confined, as render.sandbox is off; {limits}"
+    found = probe()
+    if not found.is_whole:
+        raise missing(found, found.describe())
+    return f"{found.describe()}, {limits}"
 
 
 def _native_kernels() -> Json:

@@ -40,7 +40,7 @@ from rag.renderers import worker
 from rag.renderers.choose import fallback_renderers
 from rag.renderers.image_renderer import IMAGE_SUFFIXES
 from rag.renderers.ocr_pages import DocumentOcr, OcrPlan
-from rag.renderers.reader_pools import LOOK_UP_S, ReaderPools, Task, stalled
+from rag.renderers.reader_pools import LOOK_UP_S, ReaderPools, Task, end_left_behind, stalled
 from rag.types import RenderedPage
 
 if TYPE_CHECKING:
@@ -454,6 +454,7 @@ class IsolatedReader:
                 return task.future.result()
             except pebble.ProcessExpired as error:
                 task.count_ended(error.exitcode)
+                end_left_behind(error.pid)
                 others = task.request.renderers[1:]
                 left_s = task.deadline_s - time.monotonic()
                 if task.is_overdue:

@@ -6,6 +6,7 @@ or hangs; the old one finishes what it was given, unless it hangs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -216,6 +217,12 @@ class ReaderPools:
             initargs=(renderers, limits),
             context=ChosenVariablesContext(passed_on),
         )
+
+
+def end_left_behind(pid: int) -> None:
+    """What a reading process that is gone has started: all of it is in its group."""
+    with contextlib.suppress(OSError):  # nobody is left in it
+        os.killpg(pid, signal.SIGKILL)
 
 
 def stalled(path: Path, timeout_s: float) -> DocumentError:

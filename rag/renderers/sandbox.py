@@ -41,6 +41,7 @@ _TCP_SINCE, _BIND_AND_CONNECT = 4, 0b11
 _SCOPES_SINCE, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
 
 _SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION, _CAN_READ_ANY_FILE = 0x20080522, 1 << 2
 _SECCOMP_SET_FILTER, _ALL_THREADS = 1, 1
 _ALLOW, _REFUSE, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050000, 1, 38
 _LOAD, _EQUALS, _AT_LEAST, _HAS_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -121,6 +122,7 @@ def confine(readable: Sequence[Path], *, may_start_programs: bool) -> InForce:
     # Without it only root may do what follows; and no program gives more rights than we have.
     if libc.prctl(_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0))) != 0:
         return InForce(0, seccomp=False)
+    _drop_capabilities(libc)
     landlock = _apply_landlock(libc, readable)
     return InForce(landlock, seccomp=_apply_seccomp(libc, may_start_programs=may_start_programs))
 
@@ -151,6 +153,14 @@ def _n_threads_of_user() -> int:
         except OSError:  # ended meanwhile
             continue
     return n_threads
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """What root may beyond others; reading files stays. No effect for others, who have none."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    # (effective, permitted, inheritable) of capabilities 0 to 31, then of 32 to 63.
+    may = _CAN_READ_ANY_FILE if os.geteuid() == 0 else 0
+    libc.capset(header, struct.pack("=6I", may, may, 0, 0, 0, 0))
 
 
 # --- Landlock: which files, no TCP, no signals to others ----------------------------------------
@@ -261,18 +271,22 @@ def _program(machine: str, *, may_start_programs: bool) -> bytes:
 
 def require(found: InForce) -> None:
     """Raises ConfigError `sandbox_missing` where not all of it is there."""
-    if found.is_whole:
-        return
-    missing = [
+    if not found.is_whole:
+        raise missing(found, "render.sandbox is require")
+
+
+def missing(found: InForce, what: str) -> ConfigError:
+    """An error that says `what`, and what this system lacks."""
+    lacks = [
         name
-        for name, there in (("Landlock", found.landlock), ("seccomp", found.seccomp))
-        if not there
+        for name, is_there in (("Landlock", found.landlock), ("seccomp", found.seccomp))
+        if not is_there
     ]
-    raise ConfigError(
-        f"render.sandbox is require, and this system has no {' and no '.join(missing)}",
+    return ConfigError(
+        f"{what}; this system has no {' and no '.join(lacks)}",
         code="sandbox_missing",
-        next_step="Use Linux 5.13 or later with Landlock (lsm=landlock), or set render.sandbox to "
-        "auto, which takes what there is.",
+        next_step="Use Linux 5.13 or later with Landlock (boot with lsm=landlock,... where it is "
+        "off). With render.sandbox auto, files are read with what there is.",
     )
 
 

@@ -28,6 +28,7 @@ from rag.ocr.decide import needs_ocr
 from rag.ocr.turned import read_any_way_up
 from rag.page_text import PageText
 from rag.ports import OcrEngine, PageRenderer, PdfInfo, ScannedPage
+from rag.process_failures import may_be_lost
 from rag.processes import end_with_parent, ends_with_programs
 from rag.renderers import page_frame
 from rag.renderers.choose import choose_renderer, load_library
@@ -137,6 +138,7 @@ def start(renderers: Sequence[str], limits: Limits) -> None:
     """
     global _cpu_s
     end_with_parent()
+    may_be_lost()
     # Read when Tesseract is loaded, or its program started. Two threads on a busy machine wait for
     # each other: 25.7 s a page were seen where one takes 1 s.
     os.environ["OMP_THREAD_LIMIT"] = "1"
@@ -144,7 +146,6 @@ def start(renderers: Sequence[str], limits: Limits) -> None:
         load_library(name)
     logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # form types, unknown to users
     threadpoolctl.threadpool_limits(1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.is_confined:
         confine(limits.readable, may_start_programs=limits.may_start_programs)
     address_space = _address_space_bytes()
