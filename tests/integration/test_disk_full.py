@@ -55,7 +55,9 @@ def mounted(kind: str, tmp_path: Path) -> Iterator[Disk]:
         with image.open("wb") as file:
             file.truncate(256 << 20)
         command = ["mount", "-o", "loop", str(image), str(folder)]
-        made = subprocess.run(["mkfs.ext4", "-q", "-F", image], capture_output=True, check=False)
+        made = subprocess.run(
+            ["mkfs.ext4", "-q", "-m", "0", "-F", image], capture_output=True, check=False
+        )
         if made.returncode:
             pytest.skip("no ext4 file system can be made here")
     if shutil.which("mount") is None:
@@ -179,7 +181,7 @@ def test_searches_go_on_while_the_disk_fills_up(disk, fills_after, tmp_path):
         def search() -> None:
             while not stop.is_set():
                 try:
-                    n_found.append(len(octavo.search("report part")))
+                    n_found.append(len(octavo.search("report part", top_k=PAGES)))
                 except Exception as error:  # noqa: BLE001  # whatever it is, it is a failure here
                     failed.append(error)
 

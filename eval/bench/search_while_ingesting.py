@@ -1,0 +1,185 @@
+"""Searches beside an ingest at full speed, and beside other programs that keep as much busy.
+
+`python -m eval.bench.search_while_ingesting` has one process own a data folder and asks it through
+its socket, as `octavo search` does. In turns, the owner ingests as fast as it can, or it does
+nothing else while processes that multiply matrices take as many cores as the ingest was seen to
+take. Goal: the 95th percentile of a search is at most twice as long. A line goes to the history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from eval.bench import record
+from rag import Octavo
+from rag.testing import make_pdf
+
+GOAL = 2.0
+_HISTORY = Path("eval/history/search_while_ingesting.jsonl")
+_QUERIES = ("which words are indexed", "what does a page cost", "license", "numbers of a report")
+_OWNER = """
+import sys
+from rag import Octavo
+if __name__ == "__main__":
+    with Octavo(sys.argv[1]) as octavo:
+        octavo.search("warm")
+        print("ready", flush=True)
+        while sys.argv[2] == "ingests":
+            octavo.ingest(sys.argv[3], collection="other", force=True)
+            print("again", flush=True)
+        sys.stdin.read()
+"""
+_BURNER = """
+import os
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+import numpy
+each = numpy.ones((400, 400), numpy.float32)
+print("ready", flush=True)
+while True:
+    each @ each
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=int, default=2000, help="in the collection searched")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of searches a spell")
+    parser.add_argument("--history", type=Path, help=f"default {_HISTORY}, where it can be")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        data, more = folder / "data", folder / "more"
+        _prepare(folder, options.pages)
+        rounds = [_round(data, more, options.seconds) for _ in range(options.rounds)]
+    ratios = [each["ingesting_p95_ms"] / each["burning_p95_ms"] for each in rounds]
+    run = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "pages": options.pages,
+        "rounds": rounds,
+        "ratio_min": round(min(ratios), 2),
+        "ratio_median": round(float(np.median(ratios)), 2),
+        "goal": GOAL,
+    }
+    sys.stdout.write(json.dumps(run, indent=1) + "\n")
+    history = options.history or (_HISTORY if _HISTORY.parent.is_dir() else None)
+    if history is not None:
+        record.append(run, history)
+    return 0 if run["ratio_median"] <= GOAL else 1
+
+
+def _prepare(folder: Path, n_pages: int) -> None:
+    """A collection to search, and documents to ingest meanwhile."""
+    rng = np.random.default_rng(0)
+    vocabulary = [f"word{number}" for number in range(5000)]
+    vocabulary += " ".join(_QUERIES).split() * 20
+
+    def write(into: Path, n_documents: int) -> None:
+        into.mkdir()
+        for number in range(n_documents):
+            pages = [" ".join(rng.choice(vocabulary, 120)) for _ in range(50)]
+            (into / f"{number}.pdf").write_bytes(make_pdf(pages))
+
+    write(folder / "docs", max(1, n_pages // 50))
+    write(folder / "more", 4)
+    with Octavo(folder / "data") as octavo:
+        octavo.ingest(folder / "docs")
+
+
+def _round(data: Path, more: Path, spell_s: float) -> dict[str, float]:
+    with _owner(data, "ingests", more) as owner:
+        time.sleep(3.0)  # until pages flow
+        ingesting, n_cores = _searched(data, spell_s, owner.pid)
+    with ExitStack() as stack:
+        stack.enter_context(_owner(data, "waits", more))
+        for _ in range(max(1, round(n_cores))):
+            stack.enter_context(_started([sys.executable, "-c", _BURNER]))
+        burning, _ = _searched(data, spell_s, None)
+    return {
+        "ingest_cores": round(n_cores, 2),
+        "ingesting_n": len(ingesting),
+        "ingesting_p50_ms": _ms(ingesting, 50),
+        "ingesting_p95_ms": _ms(ingesting, 95),
+        "burning_n": len(burning),
+        "burning_p50_ms": _ms(burning, 50),
+        "burning_p95_ms": _ms(burning, 95),
+    }
+
+
+def _searched(data: Path, spell_s: float, tree: int | None) -> tuple[list[float], float]:
+    """Seconds of each search, and the cores that a process and its children took meanwhile."""
+    seconds = []
+    with Octavo(data) as octavo:
+        before_s, started = _cpu_s(tree), time.monotonic()
+        while time.monotonic() - started < spell_s:
+            query = _QUERIES[len(seconds) % len(_QUERIES)]
+            asked = time.perf_counter()
+            octavo.search(query)
+            seconds.append(time.perf_counter() - asked)
+            time.sleep(0.1)  # or the searches would be most of the load
+        taken_s = time.monotonic() - started
+        return seconds, (_cpu_s(tree) - before_s) / taken_s
+
+
+def _cpu_s(pid: int | None) -> float:
+    if pid is None:
+        return 0.0
+    process = psutil.Process(pid)
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        times = each.cpu_times()
+        total += times.user + times.system
+    return total
+
+
+@contextmanager
+def _owner(data: Path, doing: str, more: Path) -> Iterator[subprocess.Popen[str]]:
+    with _started([sys.executable, "-c", _OWNER, str(data), doing, str(more)]) as owner:
+        yield owner
+
+
+@contextmanager
+def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError("a process of the measurement ended before it was ready")
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _ms(seconds: Sequence[float], percentile: float) -> float:
+    return round(float(np.percentile(seconds, percentile)) * 1e3, 1)
+
+
+def _commit() -> str:
+    said = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return said.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
