@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from rag.disk_room import DiskRoom, SpareRoom
 from rag.encoders.minilm import MiniLm
 from rag.encoders.words import WordsEncoder
 from rag.errors import ConfigError, IndexMismatch, IndexUnavailable, InputError
+from rag.folder_copy import copied_bytes, copy_folder
 from rag.index.process import IndexChild, IndexProcess
 from rag.integrity import keeping, places
 from rag.manifest import (
@@ -533,6 +535,92 @@ class Engine:
                 self._delete_index(collections / name)
             except IndexUnavailable as error:  # nobody is in the way of what nobody uses
                 _log.warning("an unused index stays until the next time: %s", error.message)
+        try:
+            self.finish_drops()
+        except IndexUnavailable as error:
+            _log.warning("a dropped collection goes the next time: %s", error.message)
+
+    # --- collections and folders as a whole -----------------------------------------------------
+    def identity(self, collection: str) -> Json:
+        """What vectors and records of the collection mean, made with these settings."""
+        return self._identity(collection)
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Whether so much can be written to the disk of the data folder."""
+        return self._room.has(n_bytes)
+
+    def drop_collection(self, principal: Principal, collection: str) -> Json:
+        """Delete a collection with everything in it.
+
+        Raises:
+            NotFound: `unknown_collection`.
+            InputError: `not_permitted`.
+        """
+        self.repository.identity(principal, collection)
+        self.finish_drops()  # of another collection that had this name
+        if self.repository.drop_replacement(collection):
+            self.remove_unused()
+        self.repository.dropping.begin(principal, collection)
+        with self._lock:
+            for held in (self._retrievers, self._patch_searches):
+                for key in [key for key in held if key[0] == collection]:
+                    del held[key]
+            self._fdes.pop(collection, None)
+            self._tunings.pop(collection, None)
+        self.let_go_of(collection)
+        return {"dropped": collection, "left": self.finish_drops()[collection]}
+
+    def finish_drops(self) -> dict[str, dict[str, int]]:
+        """Delete the indexes of dropped collections, and then forget these; what is left of them.
+
+        Raises:
+            IndexUnavailable: a Qdrant server does not answer.
+        """
+        left = {}
+        for name, folder in self.repository.dropping.begun().items():
+            place = self.folder / "collections" / folder
+            tuning_path(self.folder, name).unlink(missing_ok=True)
+            self._delete_index(place)
+            left[name] = self.repository.dropping.finish(name) | {"indexes": int(place.exists())}
+        return left
+
+    def snapshot(self, target: Path) -> Json:
+        """A copy of the data folder as it is at one moment; writes wait for it, searches do not.
+
+        Raises:
+            ConfigError: `index_elsewhere`: a Qdrant server has the vectors.
+            InputError: as `copy_folder`, and `inside_folder`.
+            BackendError: `disk_full`.
+        """
+        if self.settings.store.qdrant_url is not None:
+            raise ConfigError(
+                "the vectors are on a Qdrant server, which a copy of this folder would not hold",
+                code="index_elsewhere",
+                next_step="Use `octavo export`, or the server's own snapshots with a copy of the "
+                "folder.",
+            )
+        if target.absolute().is_relative_to(self.folder.absolute()):
+            raise InputError(
+                "a snapshot cannot lie in the folder that it is of",
+                code="inside_folder",
+                next_step="Name a folder outside of the data folder.",
+            )
+        start = time.monotonic()
+        with self.repository.standing_still():
+            with self._lock:
+                indexes = list(self._indexes.values())
+            for index in indexes:
+                index.flush()
+            parts = (places.COLLECTIONS, places.SOURCES, OCR_FOLDER)
+            parent = target.absolute().parent
+            if parent.is_dir():
+                DiskRoom(parent).require(copied_bytes(self.folder, parts))
+            size_bytes = copy_folder(self.folder, target, database=places.MANIFEST, parts=parts)
+        return {
+            "snapshot": target.name,
+            "size_bytes": size_bytes,
+            "seconds": round(time.monotonic() - start, 3),
+        }
 
     def optimize(self, collection: str) -> None:
         """Where the disk has room for another copy of the index."""

@@ -37,11 +37,12 @@ REMOTE_METHODS: frozenset[str] = frozenset(
 )
 
 # Of these, the ones that tell of their work before they have a result.
-STREAMED_METHODS = frozenset({"ask", "chat"})
+STREAMED_METHODS = frozenset({"ask", "chat", *archives.STREAMED_METHODS})
 
 # Of these, the ones whose answer hangs on the encoder, or on search settings.
 _ASK_THE_ENCODER = frozenset({"search", "ask", "chat", "page_png"})
 _ASK_BY_SETTINGS = frozenset({"search", "ask", "chat"})
+_ASK_FOR_ANSWERS = frozenset({"ask", "chat"})
 _ASKED_OF = "asked_of"
 _ANSWERED_BY = "answered_by"
 # Sections the owner cannot take over for one request: what it has made of them serves everybody.
@@ -68,7 +69,7 @@ def request_params(method: str, params: Json, settings: Settings) -> Json:
         told["rerank"] = _reranker_asked_for(rerank)
     if told:
         sent["retrieval"] = told
-    if method in STREAMED_METHODS:
+    if method in _ASK_FOR_ANSWERS:
         answering = settings.answer.model_dump(mode="json", exclude_unset=True)
         if answering := merged(answering, params.get("answering") or {}):
             sent["answering"] = answering

@@ -7,10 +7,10 @@ from rag.manifest.changes import Change, PlacedDocument, Unstamped
 from rag.manifest.equal_pages import EqualPage
 from rag.manifest.forgetting import Traces
 from rag.manifest.identity import is_same_identity
-from rag.manifest.past_versions import PastVersion
 from rag.manifest.job_rows import Job, JobDocument, JobRequest, JobState
 from rag.manifest.jobs import JobAction, unknown_job
-from rag.manifest.replacing import is_replacement, replacement_name
+from rag.manifest.past_versions import PastVersion
+from rag.manifest.replacing import dropped_name, is_replacement, replacement_name
 from rag.manifest.rows import (
     Document,
     DocumentState,
@@ -51,6 +51,7 @@ __all__ = [
     "Unchanged",
     "Unstamped",
     "VersionState",
+    "dropped_name",
     "is_replacement",
     "is_same_identity",
     "page_record_id",

@@ -26,8 +26,18 @@ def replacement_name(collection: str) -> str:
     return f"{collection}{_MARK}next"
 
 
+def dropped_name(collection: str) -> str:
+    """Of a collection that is on its way out; see `dropping`."""
+    return f"{collection}{_MARK}gone"
+
+
 def is_replacement(name: str) -> bool:
+    """Whether it is no collection that anybody can ask for."""
     return _MARK in name
+
+
+def is_dropped(name: str) -> bool:
+    return name.endswith(f"{_MARK}gone")
 
 
 class ManifestReplacing(ManifestReading):

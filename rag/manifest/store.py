@@ -14,8 +14,8 @@ from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select
 from rag.errors import BackendError, IndexMismatch, InputError
 from rag.manifest import past_versions
 from rag.manifest.database import FILE_NAME
+from rag.manifest.dropping import ManifestDropping
 from rag.manifest.equal_pages import count_reused
-from rag.manifest.forgetting import ManifestForgetting
 from rag.manifest.identity import difference, is_same_identity, way_out
 from rag.manifest.jobs import ManifestJobs
 from rag.manifest.rows import (
@@ -44,7 +44,7 @@ def require_collection_name(name: str) -> None:
         )
 
 
-class Manifest(ManifestForgetting, ManifestJobs):
+class Manifest(ManifestDropping, ManifestJobs):
     """Which documents, versions and pages there are.
 
     A version is `staging` while its pages come, `live` from one transaction on, `retired` until

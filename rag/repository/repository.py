@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rag.disk_room import DiskRoom
@@ -14,6 +15,7 @@ from rag.manifest import Document, Manifest, is_replacement, replacement_name
 from rag.page_pack import PagePack, sync
 from rag.page_store import PageStore
 from rag.ports import PageIndex, RemoteIndex
+from rag.repository.dropping import Dropping
 from rag.repository.jobs import PrincipalJobs, WorkQueue
 from rag.repository.reading import CollectionReader
 from rag.repository.snapshot import Snapshots
@@ -174,6 +176,15 @@ class Repository:
         """See Manifest.drop_replacement."""
         with self._write_lock:
             return self._manifest.drop_replacement(collection)
+
+    @property
+    def dropping(self) -> Dropping:
+        """Collections deleted as a whole."""
+        return Dropping(self._manifest, self._page_store, self._snapshots, self._write_lock)
+
+    def standing_still(self) -> AbstractContextManager[object]:
+        """While it is held nothing is written; searches go on."""
+        return self._write_lock
 
     def folder(self, collection: str) -> str:
         """See Manifest.folder."""

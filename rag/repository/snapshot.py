@@ -250,6 +250,11 @@ class Snapshots:
                 held = self._newest[collection] = self._advance(collection, held)
             return held
 
+    def forget(self, collection: str) -> None:
+        """For one that is dropped: another of its name counts from the start."""
+        with self._lock:
+            self._newest.pop(collection, None)
+
     def _advance(self, collection: str, before: Snapshot | None) -> Snapshot:
         held = {} if before is None else before._versions
         state = self._manifest.live_state(collection, have=held.keys())

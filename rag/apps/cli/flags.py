@@ -187,6 +187,20 @@ def add_command(
 
     Whatever `run` returns is the exit code; None is 0.
     """
+    app.command(name, help=help_text)(_with_common_flags(run))
+
+
+def add_group(
+    app: typer.Typer, run: Callable[..., int | None], *, name: str, help_text: str
+) -> typer.Typer:
+    """The same for a command that has commands of its own; `run` sees them in its context."""
+    group = typer.Typer(invoke_without_command=True, help=help_text)
+    group.callback(invoke_without_command=True)(_with_common_flags(run))
+    app.add_typer(group, name=name)
+    return group
+
+
+def _with_common_flags(run: Callable[..., int | None]) -> Callable[..., int | None]:
     own = [
         parameter
         for parameter in inspect.signature(run, eval_str=True).parameters.values()
@@ -204,7 +218,7 @@ def add_command(
     # Typer reads the flags from the signature, and their types from the annotations.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # not in typeshed
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    app.command(name, help=help_text)(command)
+    return command
 
 
 # --- flags that some commands share ------------------------------------------------------------

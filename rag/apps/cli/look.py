@@ -1,4 +1,4 @@
-"""`list`, `show`, `page`, `collections`, `status` and `doctor`: looking, without changing."""
+"""`list`, `show`, `page`, `status` and `doctor`: looking, without changing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def register(app: typer.Typer) -> None:
     add_command(app, list_documents, name="list", help_text="List the documents of a collection.")
     add_command(app, show, name="show", help_text="Show one document, page by page.")
     add_command(app, page, name="page", help_text="Export a page as PNG, matches marked.")
-    add_command(app, collections, name="collections", help_text="List the collections.")
     add_command(app, status, name="status", help_text="Say what the data folder holds.")
     add_command(
         app,
@@ -90,12 +89,6 @@ def page(
         output.emit({"file": str(out), **rest})
     else:
         output.line(output.clean(out))
-
-
-def collections(common: Common) -> None:
-    with opened(common.settings(), "collections") as octavo:
-        result = octavo.collections()
-    _print(result, report.collections, common)
 
 
 def status(
