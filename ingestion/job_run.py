@@ -83,6 +83,9 @@ class QueuedRun:
         queue: that it was claimed from.
         on_event: hears what the ingest tells.
         stopping: set when the worker should let go of the job.
+
+    Attributes:
+        totals_told: of this try alone.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class QueuedRun:
         self._looked_s = self._saved_s = -float("inf")
         self._unsaved: list[JobDocument] = []
         self._is_further = False
-        self._totals: Json = {}
+        self.totals_told: Json = {}
 
     def begin(self, document_ids: Sequence[str]) -> None:
         self._announced = frozenset(document_ids)
@@ -132,7 +135,7 @@ class QueuedRun:
         return document_id in self._again
 
     def end(self, *, state: str, totals: Json) -> None:  # noqa: ARG002 - the worker says the state
-        self._totals = totals
+        self.totals_told = totals
 
     def hear(self, event: Json) -> None:
         """Take note of what the ingest tells, and hand it on."""
@@ -201,7 +204,7 @@ class QueuedRun:
         """As an ingest's, of all tries together; encoder and warnings are those of the last one."""
         progress = self.progress(is_done=True)
         return {
-            **self._totals,
+            **self.totals_told,
             "event": "totals",
             "job_id": self.job_id,
             "documents": progress["documents"],

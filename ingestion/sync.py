@@ -126,6 +126,7 @@ def sync(
         options: of the files that are read.
         on_event: as `Ingestor.ingest` calls it; also for documents `missing` or `deleted`.
         max_file_bytes: larger files are refused.
+        job: as `Ingestor.ingest` takes it.
 
     Returns:
         Totals as an ingest's; with `left` of what was deleted, by kind.

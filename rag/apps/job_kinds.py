@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ingestion.events import OnEvent
 from ingestion.job_run import JobRun
+from ingestion.source import printable
 from rag.apps.password_file import first_line
 from rag.errors import InputError
 from rag.types import Json
@@ -19,47 +20,96 @@ if TYPE_CHECKING:
     from rag.apps.service import Service
 
 
-class IngestJob(BaseModel):
-    """`ingest`, by full paths: whoever works on it may stand in another folder.
+class _JobOptions(BaseModel):
+    """Of every kind of job; paths are full ones: whoever works on it may stand in another folder.
 
     A password is never kept: its file is read when the job is begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    paths: list[str]
     metadata: Json | None = None
     readers: list[str] | None = None
     force: bool = False
+    retry_failed: bool = False
     password_file: str | None = None
 
     def require_files(self) -> None:
         """Raises InputError `no_such_path`, before anybody waits for the job."""
-        for path in self.paths:
-            if not os.path.lexists(path) and not glob.has_magic(path):
-                raise InputError(
-                    f"there is no file or folder {Path(path).name!r}",
-                    code="no_such_path",
-                    next_step="Check its spelling.",
-                )
+        raise NotImplementedError
 
-    def run(self, service: Service, collection: str, on_event: OnEvent, job: JobRun) -> None:
-        service.ingest(
+    def run(self, service: Service, collection: str, on_event: OnEvent, job: JobRun) -> Json:
+        """The totals."""
+        raise NotImplementedError
+
+    @property
+    def _of_documents(self) -> dict[str, Any]:
+        return {
+            "metadata": self.metadata,
+            "readers": self.readers,
+            "force": self.force,
+            "retry_failed": self.retry_failed,
+            "password": None
+            if self.password_file is None
+            else first_line(Path(self.password_file)),
+        }
+
+
+class IngestJob(_JobOptions):
+    """As `octavo ingest`."""
+
+    paths: list[str] = Field(min_length=1)
+
+    def require_files(self) -> None:
+        for path in self.paths:
+            _require_there(path)
+
+    def run(self, service: Service, collection: str, on_event: OnEvent, job: JobRun) -> Json:
+        return service.ingest(
             paths=[Path(path) for path in self.paths],
             collection=collection,
-            metadata=self.metadata,
-            readers=self.readers,
-            force=self.force,
-            password=None if self.password_file is None else first_line(Path(self.password_file)),
             on_event=on_event,
             job=job,
+            **self._of_documents,
         )
 
 
-KINDS: dict[str, type[IngestJob]] = {"ingest": IngestJob}
+class SyncJob(_JobOptions):
+    """As `octavo sync`."""
+
+    folder: str
+    prune: bool = False
+    prune_all: bool = False
+
+    def require_files(self) -> None:
+        _require_there(self.folder)
+
+    def run(self, service: Service, collection: str, on_event: OnEvent, job: JobRun) -> Json:
+        return service.sync(
+            folder=Path(self.folder),
+            collection=collection,
+            prune=self.prune,
+            prune_all=self.prune_all,
+            on_event=on_event,
+            job=job,
+            **self._of_documents,
+        )
 
 
-def parse(kind: str, options: Json) -> IngestJob:
+def _require_there(path: str) -> None:
+    if not os.path.lexists(path) and not glob.has_magic(path):
+        raise InputError(
+            f"there is no file or folder {printable(Path(path).name)!r}",
+            code="no_such_path",
+            next_step="Check its spelling.",
+        )
+
+
+JobOptions = IngestJob | SyncJob
+KINDS: dict[str, type[JobOptions]] = {"ingest": IngestJob, "sync": SyncJob}
+
+
+def parse(kind: str, options: Json) -> JobOptions:
     """Raises InputError `unknown_job_kind`, or `bad_job` for options that it does not take."""
     if kind not in KINDS:
         raise InputError(

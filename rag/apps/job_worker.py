@@ -122,7 +122,7 @@ class JobWorker:
         try:
             service = Service(self._engine, asker_of(job))
             asked = parse(job.kind, options_of(job))
-            asked.run(service, job.collection or "", run.hear, run)
+            run.totals_told = asked.run(service, job.collection or "", run.hear, run)
             run.save()
         except RagError as error:
             if error.code in _OF_THE_MACHINE:

@@ -35,7 +35,7 @@ class JobService(ServiceBase):
         """Put a job into the queue; the same key with the same request gives the same job back.
 
         Args:
-            kind: `ingest`.
+            kind: `ingest` or `sync`.
             collection: made by the job where there is none.
             options: of what is to be done, paths in full.
             priority: the highest goes first, -1000 to 1000.
@@ -124,6 +124,25 @@ class JobConnection(ConnectionBase):
             kind="ingest",
             collection=collection,
             options={"paths": [os.path.abspath(path) for path in paths], **options},
+            priority=priority,
+            idempotency_key=idempotency_key,
+        )
+
+    def enqueue_sync(
+        self,
+        folder: Path | str,
+        *,
+        collection: str = "default",
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> Json:
+        """See JobService.enqueue; options as `SyncJob` keeps them."""
+        return self._call(
+            "enqueue",
+            kind="sync",
+            collection=collection,
+            options={"folder": os.path.abspath(folder), **options},
             priority=priority,
             idempotency_key=idempotency_key,
         )

@@ -10,6 +10,7 @@ from typing import Any
 from ingestion.caption import PageDescriber
 from ingestion.embed import Embedder
 from ingestion.events import OnEvent, Totals
+from ingestion.job_run import JobRun
 from ingestion.run import IngestOptions, Ingestor
 from ingestion.sync import Rehearsal, SyncRequest, sync
 from rag.apps.asked import readers_asked
@@ -43,6 +44,7 @@ class LifecycleService(ServiceBase):
         retry_failed: bool = False,
         password: str | None = None,
         on_event: OnEvent = lambda _: None,
+        job: JobRun | None = None,
     ) -> Json:
         """Make the collection equal to a folder; the totals, with `left` of what was deleted.
 
@@ -66,6 +68,7 @@ class LifecycleService(ServiceBase):
             ),
             on_event,
             max_file_bytes=self._engine.settings.render.max_file_bytes,
+            job=job,
         )
         self._settle(totals, collection)
         return totals

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
+
+from sqlalchemy import RowMapping
 
 from rag.types import Json
 
@@ -74,7 +75,7 @@ class Job:
     n_tries: int | None = None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
+    def of(cls, row: RowMapping) -> Self:
         """Of a row, whatever columns it has beside these."""
         held = {each.name: row[each.name] for each in fields(cls)}
         # The column takes no null, and 1970 is no time at which a job began.

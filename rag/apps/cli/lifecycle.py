@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from rag.apps.cli.flags import (
     opened,
     password_in,
 )
+from rag.apps.cli.queueing import KeyFlag, PriorityFlag, QueueFlag, print_queued, queued
 from rag.apps.cli.write import (
     DryRunFlag,
     ForceFlag,
@@ -53,22 +54,27 @@ def sync(
     retry_failed: RetryFailedFlag = False,
     dry_run: DryRunFlag = False,
     password_file: PasswordFile = None,
+    queue: QueueFlag = False,
+    priority: PriorityFlag = 0,
+    idempotency_key: KeyFlag = None,
 ) -> int:
+    fixed: dict[str, Any] = {
+        "collection": common.collection,
+        "prune": prune,
+        "prune_all": prune_all,
+        "metadata": dict(assignments(metadata or [], flag="--metadata")),
+        "readers": readers or None,
+        "force": force,
+        "retry_failed": retry_failed,
+    }
+    if later := queued(queue, priority, idempotency_key, dry_run=dry_run):
+        later["password_file"] = None if password_file is None else str(password_file.absolute())
+        with opened(common.settings(), "sync --queue") as octavo:
+            job = octavo.enqueue_sync(folder.absolute(), **fixed, **later)
+        return print_queued(common, job)
+    fixed |= {"dry_run": dry_run, "password": password_in(password_file)}
     with opened(common.settings(), "sync") as octavo:
-        work = partial(
-            octavo.sync,
-            folder.absolute(),
-            collection=common.collection,
-            prune=prune,
-            prune_all=prune_all,
-            metadata=dict(assignments(metadata or [], flag="--metadata")),
-            readers=readers or None,
-            force=force,
-            retry_failed=retry_failed,
-            dry_run=dry_run,
-            password=password_in(password_file),
-        )
-        totals = with_progress(common, work)
+        totals = with_progress(common, partial(octavo.sync, folder.absolute(), **fixed))
     return ended(common, totals)
 
 

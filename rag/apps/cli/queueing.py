@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rag.apps.cli import output
+from rag.apps.cli import exit_codes, output
 from rag.apps.cli.flags import Common
 
 QUEUE_PANEL = "For later"
@@ -42,20 +42,30 @@ KeyFlag = Annotated[
 ]
 
 
-def is_for_queue(queue: bool, priority: int, idempotency_key: str | None) -> bool:
-    """Raises typer.BadParameter for a flag that says nothing without `--queue`."""
+def queued(
+    queue: bool, priority: int, idempotency_key: str | None, *, dry_run: bool
+) -> dict[str, Any] | None:
+    """How it is to be queued, as the client takes it; None where it is to be done at once.
+
+    Raises:
+        typer.BadParameter: flags that do not go together.
+    """
     if not queue and priority:
         raise typer.BadParameter("wants --queue beside it", param_hint="--priority")
     if not queue and idempotency_key is not None:
         raise typer.BadParameter("wants --queue beside it", param_hint="--idempotency-key")
-    return queue
+    if queue and dry_run:
+        raise typer.BadParameter("wants no --dry-run beside it", param_hint="--queue")
+    return {"priority": priority, "idempotency_key": idempotency_key} if queue else None
 
 
-def print_queued(common: Common, job: Mapping[str, Any]) -> None:
+def print_queued(common: Common, job: Mapping[str, Any]) -> int:
+    """The exit code."""
     from rag.apps.cli.job_report import job_line  # rich, which JSON does without
 
     if common.as_json:
         output.emit(job)
-        return
+        return exit_codes.DONE
     job_line(job, output.open_console())
     output.note("octavo jobs run works on it; octavo jobs list shows the queue")
+    return exit_codes.DONE

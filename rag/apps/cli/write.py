@@ -20,7 +20,7 @@ from rag.apps.cli.flags import (
     password_in,
 )
 from rag.apps.cli.progress import progress_bar, reporting
-from rag.apps.cli.queueing import KeyFlag, PriorityFlag, QueueFlag, is_for_queue, print_queued
+from rag.apps.cli.queueing import KeyFlag, PriorityFlag, QueueFlag, print_queued, queued
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,40 +64,22 @@ def ingest(
     priority: PriorityFlag = 0,
     idempotency_key: KeyFlag = None,
 ) -> int:
-    if is_for_queue(queue, priority, idempotency_key):
-        if dry_run:
-            raise typer.BadParameter("wants no --dry-run beside it", param_hint="--queue")
-        if retry_failed:
-            raise typer.BadParameter(
-                "wants no --retry-failed beside it; octavo jobs retry does that",
-                param_hint="--queue",
-            )
-        with opened(common.settings(), "ingest --queue") as octavo:
-            job = octavo.enqueue_ingest(
-                [path.absolute() for path in paths],
-                collection=common.collection,
-                priority=priority,
-                idempotency_key=idempotency_key,
-                metadata=dict(assignments(metadata or [], flag="--metadata")) or None,
-                readers=readers or None,
-                force=force,
-                password_file=None if password_file is None else str(password_file.absolute()),
-            )
-        print_queued(common, job)
-        return exit_codes.DONE
+    files = [path.absolute() for path in paths]
     fixed: dict[str, Any] = {
         "collection": common.collection,
         "metadata": dict(assignments(metadata or [], flag="--metadata")),
         "readers": readers or None,
         "force": force,
         "retry_failed": retry_failed,
-        "dry_run": dry_run,
-        "password": password_in(password_file),
     }
+    if later := queued(queue, priority, idempotency_key, dry_run=dry_run):
+        later["password_file"] = None if password_file is None else str(password_file.absolute())
+        with opened(common.settings(), "ingest --queue") as octavo:
+            job = octavo.enqueue_ingest(files, **fixed, **later)
+        return print_queued(common, job)
+    fixed |= {"dry_run": dry_run, "password": password_in(password_file)}
     with opened(common.settings(), "ingest") as octavo:
-        totals = with_progress(
-            common, partial(octavo.ingest, [path.absolute() for path in paths], **fixed)
-        )
+        totals = with_progress(common, partial(octavo.ingest, paths=files, **fixed))
     return ended(common, totals)
 
 
