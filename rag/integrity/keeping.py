@@ -38,9 +38,11 @@ from rag.integrity.places import (
 
 _log = logging.getLogger(__name__)
 
-# Looked at whenever the folder is opened. Sources are held to their names by `verify`, and words
-# that OCR read carry a checksum.
-_CHECKED_AT_OPENING = frozenset(Kind) - {Kind.SOURCE, Kind.OCR, Kind.OTHER, Kind.INVENTORY}
+# Looked at whenever the folder is opened. Sources are held to their names by `verify`, words that
+# OCR read carry a checksum, and a tuning is a settings file that people may change.
+_CHECKED_AT_OPENING = frozenset(
+    {Kind.MANIFEST, Kind.MANIFEST_COPY, Kind.INDEX, Kind.FDE, Kind.PACK, Kind.IMAGE}
+)
 
 
 @dataclass
