@@ -182,7 +182,12 @@ def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
     for path in sorted(_walk(root, refuse_folder)):
         source = printable(path.relative_to(root).as_posix())
         # A link may lead to anything the process can read; only what was given is meant.
-        leaves = path.is_symlink() and not path.resolve().is_relative_to(real_root)
+        try:
+            leaves = path.is_symlink() and not path.resolve().is_relative_to(real_root)
+        except (OSError, RuntimeError) as error:  # links in a ring; RuntimeError up to Python 3.12
+            if _is_document(path):
+                entries.append(_unreadable(path, source, error))
+            continue
         if leaves and (path.is_dir() or _is_document(path)):
             entries.append(
                 Refusal(
@@ -211,7 +216,8 @@ def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     for place, folders, files in os.walk(folder, onerror=on_error):
         own = _OWN_FOLDERS if _MANIFEST_FILE in files and _STORE_FOLDER in folders else ()
         folders[:] = [name for name in folders if not name.startswith(".") and name not in own]
-        links = [name for name in folders if Path(place, name).is_symlink()]
+        # islink: a path too long to be asked about is told when the walk comes to it.
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         for name in [*files, *links]:
             if not name.startswith("."):
                 yield Path(place, name)
@@ -222,8 +228,11 @@ def _is_document(path: Path) -> bool:
     return suffix == PDF_SUFFIX or suffix in IMAGE_SUFFIXES or suffix in OFFICE_SUFFIXES
 
 
-def _unreadable(path: Path, source: str, error: OSError) -> Refusal:
-    reason = error.strerror or type(error).__name__
+def _unreadable(path: Path, source: str, error: OSError | RuntimeError) -> Refusal:
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+    else:
+        reason = "it is a link that leads to itself"
     message = f"{source} cannot be read: {reason}"
     return Refusal(path, source, "unreadable", message, "Check its permissions.")
 

@@ -6,22 +6,15 @@ import contextlib
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from process_memory import Memory
+from watched_ingest import Measured, watched_ingest
 
 from rag.apps.cli.app import run
 
 pytestmark = pytest.mark.devset
 
-OCTAVO = Path(sys.executable).with_name("octavo")
 MAX_FILE_S = 60.0
 MAX_PAGE_S = 0.25  # encoding a page of words on a busy machine; files of 331 and 429 pages need it
 MAX_MEMORY_BYTES = 4 << 30
@@ -52,52 +45,8 @@ ODDEST = [
 ]
 
 
-@dataclass
-class Measured:
-    """One ingest: what it told, how long each file took, and the most memory it had."""
-
-    code: int
-    err: str
-    seconds: float
-    documents: list[dict[str, Any]]
-    totals: dict[str, Any]
-    file_s: dict[str, float] = field(repr=False)
-    peak_bytes: int
-
-
 def ingest(data: Path, paths: list[Path], renderer: str) -> Measured:
-    started = time.monotonic()
-    with (data.with_suffix(".err")).open("w+") as err:
-        with subprocess.Popen(
-            [OCTAVO, "ingest", *paths, "--json", "--data-dir", data],
-            env=os.environ | {"OCTAVO_RENDER__RENDERER": renderer},
-            stdout=subprocess.PIPE,
-            stderr=err,
-            text=True,
-        ) as process:
-            memory = Memory(process.pid)
-            lines: list[dict[str, Any]] = []
-            times: list[float] = []
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(json.loads(line))
-                times.append(time.monotonic())
-        peak_bytes = memory.stop()
-        err.seek(0)
-        *documents, totals = lines
-        times.insert(0, times[-1] - totals["seconds"])  # without what the program takes to start
-        return Measured(
-            code=process.returncode,
-            err=err.read(),
-            seconds=time.monotonic() - started,
-            documents=documents,
-            totals=totals,
-            file_s={
-                event["source"]: end - begin
-                for event, begin, end in zip(documents, times, times[1:], strict=False)
-            },
-            peak_bytes=peak_bytes,
-        )
+    return watched_ingest(data, paths, OCTAVO_RENDER__RENDERER=renderer)
 
 
 def check(measured: Measured, data: Path, expected: dict[str, dict[str, str]]) -> None:
