@@ -211,7 +211,7 @@ def _server_name(folder: Path) -> str:
 def upkeep_index(settings: Settings, folder: Path, spec: IndexSpec) -> PageIndex:
     """The records in a collection's folder, for who looks at them without an engine. Close it.
 
-    The embedded store runs in a process of its own, whatever the settings: damaged files may end it.
+    The embedded store runs in a process of its own, whatever the settings: damage may end it.
 
     Raises:
         IndexUnavailable: it cannot be opened.
