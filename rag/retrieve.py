@@ -33,6 +33,7 @@ from rag.types import Json, Notice, PageHit, PageRef, StageReport
 from rag.wording.decompose import parts
 from rag.wording.dialogue import Turn, standalone
 
+_TRIES = 3  # where documents are replaced all the time, the last one counts
 _PAGES_OF_A_DOCUMENT = 3  # shown of each where documents are looked for
 
 
@@ -166,15 +167,20 @@ class Retriever:
             return self._searched(reader, request)
 
     def _searched(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
+        n_tries = 0
         while True:
-            generation = reader.generation
+            n_tries += 1
+            before = reader.snapshot()
             try:
                 found = self._search(reader, request)
             except NotFound:
                 # A document that was there for one stage may be gone for the next.
-                if reader.generation == generation:
+                if reader.generation == before.generation:
                     raise
             else:
+                # A version replaced between two stages is found by the first and lost by the next.
+                if n_tries < _TRIES and reader.has_lost(before):
+                    continue
                 reader.require_same_index()
                 return found
 

@@ -74,6 +74,14 @@ class CollectionReader:
         """Grows whenever a document of the collection appears, changes or goes."""
         return self._manifest.visibility(self.collection)[0]
 
+    def snapshot(self) -> Snapshot:
+        """What is visible now, to be asked about later by `has_lost`."""
+        return self._snapshot()
+
+    def has_lost(self, before: Snapshot) -> bool:
+        """Whether a version that was visible then is not any more."""
+        return not before.is_within(self._snapshot())
+
     @property
     def sees_something(self) -> bool:
         """Whether there is any document for this principal."""

@@ -194,6 +194,12 @@ class Snapshot:
             by_reader[readers] = places
         return places
 
+    def is_within(self, other: Snapshot) -> bool:
+        """Whether all of its versions are visible in the other one too."""
+        return (
+            self.generation == other.generation or self._versions.keys() <= other._versions.keys()
+        )
+
     def page_infos(self, document: Document) -> Mapping[int, PageInfo]:
         """Every page of the live version by number, blank and failed ones too."""
         return {} if document.version_id is None else self._versions[document.version_id].infos
