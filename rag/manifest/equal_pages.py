@@ -60,8 +60,10 @@ def find(
             .where(pages.c.record_id.is_not(None))
             .limit(_MOST_ASKED)
         )
-        for *place, readers, ingested_by in rows:
-            page = EqualPage(*place, readers=tuple(readers), ingested_by=ingested_by)
+        for version_id, page_number, record_id, vectors_digest, readers, ingested_by in rows:
+            page = EqualPage(
+                version_id, page_number, record_id, vectors_digest, tuple(readers), ingested_by
+            )
             if may_use(page):
                 found[digest] = page
                 break

@@ -147,6 +147,28 @@ def test_pages_are_described_again_only_where_something_changed(world):
     assert world.replies() == 2 * first + 2
 
 
+def test_a_described_page_of_a_new_version_is_taken_with_what_was_written_of_it(world):
+    def captions() -> dict[int, list[list[float]]]:
+        with Engine(load_settings(world.config)) as engine:
+            records = engine._index("default").records(engine._index("default").ids())
+        return {
+            record.payload["page_number"]: record.vectors[PageField.CAPTIONS].tolist()
+            for record in records
+            if PageField.CAPTIONS in record.vectors
+        }
+
+    world.ingest()
+    before, asked = captions(), world.replies()
+    world.pdf.write_bytes(make_pdf([*PAGES[:2], "# Otters\nA page of its own.", PAGES[3]]))
+    event = world.ingest()
+    assert (event["state"], event["reused_pages"]) == ("replaced", 2)
+    assert world.replies() == asked + 1
+    after = captions()
+    assert sorted(before) == [1, 2]
+    assert sorted(after) == [1, 2, 3]
+    assert {number: after[number] for number in before} == before
+
+
 def test_captions_without_a_chat_model_are_refused_before_anything_is_made(world):
     world.config.write_text('[caption]\nmode = "on"\n')
     error = world.octavo.refused("ingest", str(world.pdf))
