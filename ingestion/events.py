@@ -52,7 +52,8 @@ class Totals:
         self._n_reused += event["reused_pages"]
         codes = {warning["code"] for warning in event["warnings"]}
         self._n_missing_ocr += "ocr_missing" in codes
-        if event["state"] not in _NO_PAGE_READ:
+        was_begun = event["state"] == "refused" and event["failed_pages"]  # and then quarantined
+        if event["state"] not in _NO_PAGE_READ or was_begun:
             failed, blank = len(event["failed_pages"]), len(event["blank_pages"])
             self._pages.update(indexed=event["pages"] - failed - blank, blank=blank, failed=failed)
 

@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from rag.errors import DocumentError
+from rag.ports import PdfInfo
 from rag.renderers.worker import PageRequest, ReadRequest, Scanned, scan_page
 
 DEADLY = "deadly"
@@ -125,3 +127,19 @@ def fork_without_end(request: ReadRequest) -> int:
     except OSError:
         os.killpg(0, signal.SIGKILL)
     raise DocumentError(f"{n_started} were started and none was refused")
+
+
+def scan_or_fail_slowly(request: PageRequest) -> Scanned:
+    """Pages after the first that are not there, and take a while to find out."""
+    if request.page_number > 1:
+        time.sleep(0.05)
+        raise DocumentError("there is no such page", code="render_failed")
+    return scan_page(request)
+
+
+def process_id(_: ReadRequest) -> int:
+    return os.getpid()
+
+
+def is_not_opened(request: ReadRequest) -> PdfInfo:
+    raise DocumentError(f"{request.path.name} was opened", code="was_opened")

@@ -93,8 +93,7 @@ def _opened(path: Path, page_number: int = 1) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Our own limit stands below; what Pillow thinks of a file would go to the terminal.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
-                n_pages = _n_pages(image)
+            with _file(path) as (image, n_pages):
                 if not 1 <= page_number <= n_pages:
                     raise page_frame.page_failed(path, page_number, f"it has {n_pages} pages")
                 image.seek(page_number - 1)
@@ -111,6 +110,36 @@ def _opened(path: Path, page_number: int = 1) -> Iterator[Image.Image]:
         raise
     except (OSError, EOFError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise
         raise page_frame.damaged(path, str(error) or type(error).__name__) from error
+
+
+@contextlib.contextmanager
+def _file(path: Path) -> Iterator[tuple[Image.Image, int]]:
+    """The file and its number of pages; one of many pages stays open for the next of them.
+
+    Its directories are a chain, which is walked from the first one each time it is opened anew.
+    """
+    global _kept
+    key = page_frame.FileKey.of(path, None)
+    if _kept is not None and _kept[0] == key:
+        try:
+            yield _kept[1:]
+        except BaseException:
+            _kept = None  # half way between two of its pages
+            raise
+        return
+    _kept = None
+    image = Image.open(path, formats=_FORMATS)
+    try:
+        n_pages = _n_pages(image)
+        yield image, n_pages
+        if n_pages > 1:
+            _kept = key, image, n_pages
+    finally:
+        if _kept is None:
+            image.close()
+
+
+_kept: tuple[page_frame.FileKey, Image.Image, int] | None = None  # of the process
 
 
 def _too_many_pixels(path: Path) -> DocumentError:

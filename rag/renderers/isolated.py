@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +220,7 @@ class IsolatedReader:
             )
             document.renderers = (*others, *ended)
         if not isinstance(outcome, PageFailure):
+            document.read_last_s = time.monotonic()
             return
         if outcome.reason == "render_timeout":
             document.n_timeouts += 1
@@ -229,6 +230,11 @@ class IsolatedReader:
             document.ended_by = PageFailure(0, error.code, error.message)
         elif document.n_timeouts >= _MAX_TIMEOUTS:
             document.ended_by = self._too_slow(document.path)
+        elif (
+            time.monotonic() - document.read_last_s > _MAX_TIMEOUTS * self._settings.page_timeout_s
+        ):
+            # A file may claim thousands of pages that it does not have.
+            document.ended_by = self._none_read(document.path)
 
     def _note_losses(self, path: Path, task: Task, sha256: str | None) -> Fatal | None:
         """Processes that a file's reading ended, noted by its bytes; None where there are none."""
@@ -407,6 +413,14 @@ class IsolatedReader:
             f"{self._settings.page_timeout_s:g} s each; this one was not tried",
         )
 
+    def _none_read(self, path: Path) -> PageFailure:
+        return PageFailure(
+            0,
+            "document_too_slow",
+            f"for {_MAX_TIMEOUTS * self._settings.page_timeout_s:g} s no page of {path.name} could "
+            "be read; this one was not tried",
+        )
+
     def _stalled(self, path: Path) -> PageFailure:
         error = stalled(path, self._settings.stall_timeout_s)
         return PageFailure(0, error.code, error.message)
@@ -504,6 +518,7 @@ class _Document:
     Attributes:
         sha256: of its bytes, where it is known already.
         renderers: who is asked for its next page, in their order.
+        read_last_s: when a page was read, or none was yet; of time.monotonic.
         ended_by: what is said of pages that are not tried; None while they are.
     """
 
@@ -511,6 +526,7 @@ class _Document:
     sha256: str | None
     renderers: tuple[str, ...]
     n_timeouts: int = 0
+    read_last_s: float = field(default_factory=time.monotonic)
     ended_by: PageFailure | None = None
 
 
