@@ -105,7 +105,7 @@ def test_damage_to_several_files_is_named_and_mended_at_once(whole, tmp_path):
 @pytest.mark.nightly
 @pytest.mark.timeout(14_400)
 def test_damage_to_any_file_is_named_and_mended(whole, expected, tmp_path):
-    share, shares = map(int, os.environ.get("OCTAVO_DAMAGE_SHARE", "0/1").split("/"))
+    share, shares = map(int, os.environ.get("N_DAMAGE_SHARE", "0/1").split("/"))
     cases = [(path, how) for path in files_of(whole) for how in MUTATIONS][share::shares]
     wrong = {}
     for number, (path, how) in enumerate(cases):
