@@ -13,6 +13,7 @@ from pathlib import PurePath
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
+from rag.manifest import past_versions
 from rag.manifest.replacing import ManifestReplacing
 from rag.manifest.rows import VersionState
 from rag.manifest.schema import collections, documents, unstamped, versions
@@ -129,6 +130,8 @@ class ManifestChanges(ManifestReplacing):
         connection.execute(
             update(versions).where(versions.c.version_id == version_id).values(**values)
         )
+        if "source" in values:
+            past_versions.rename(connection, version_id, values["source"])
         connection.execute(delete(unstamped).where(unstamped.c.version_id == version_id))
         connection.execute(insert(unstamped).values(version_id=version_id))
         return True

@@ -91,6 +91,13 @@ def end(connection: Connection, collection: str, document_id: str, *, at: float)
     )
 
 
+def rename(connection: Connection, version_id: str, source: str) -> None:
+    """The file of a version is elsewhere now; those before it stay where they were."""
+    connection.execute(
+        update(past_versions).where(past_versions.c.version_id == version_id).values(source=source)
+    )
+
+
 def forget(connection: Connection, collection: str, document_id: str) -> None:
     """Its document is deleted."""
     connection.execute(

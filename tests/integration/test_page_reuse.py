@@ -581,3 +581,14 @@ def test_versions_of_before_and_after_a_migration_stand_in_one_history(words, tm
     with sqlite3.connect(tmp_path / "data" / "manifest.sqlite3") as manifest:
         rows = manifest.execute("select distinct collection from past_versions").fetchall()
     assert rows == [("moved",)]
+
+
+def test_a_file_that_was_moved_is_where_it_is_in_the_newest_version_alone(shelf):
+    for word in ("one", "two"):
+        shelf.write("a.pdf", [word])
+        shelf.ingest()
+    shelf.encoder.take_given()
+    (shelf.docs / "a.pdf").rename(shelf.docs / "b.pdf")
+    shelf.service().sync(folder=shelf.docs, collection=shelf.collection)
+    assert [each["source"] for each in shelf.versions("b.pdf")] == ["b.pdf", "a.pdf"]
+    assert shelf.encoder.take_given() == []
