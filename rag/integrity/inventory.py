@@ -172,6 +172,15 @@ def take_files(
     return files
 
 
+def take_file(folder: Path, held: Inventory, path: str) -> FileEntry:
+    """The entry of one file, which nothing has open. Raises OSError."""
+    status = (folder / path).stat()
+    entry = held.files.get(path)
+    if entry is not None and entry.looks_like(status):
+        return entry
+    return _entry(folder / path, status)
+
+
 def walk(
     folder: Path, *, below: str = "", without: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, os.stat_result]]:

@@ -15,12 +15,13 @@ from rag.errors import IndexMismatch, IndexUnavailable, PackDamaged, RagError
 from rag.integrity import file_checks
 from rag.integrity.damage import Damage, mended_by
 from rag.integrity.file_checks import HeldInventory, Left
-from rag.integrity.inventory import Inventory, take_files
+from rag.integrity.inventory import Inventory, take_file, take_files
 from rag.integrity.places import (
     COLLECTIONS,
     FDE,
     INDEX,
     INVENTORY,
+    MANIFEST,
     PACK,
     SOURCES,
     TUNING,
@@ -123,19 +124,19 @@ def verify_folder(
     report = Report()
     held = file_checks.held_inventory(folder)
     _check_inventory(folder, held, report, progress)
-    manifest = (
-        [] if report.damaged_below("manifest.sqlite3") else file_checks.check_manifest(folder)
-    )
+    manifest = [] if report.damaged_below(MANIFEST) else file_checks.check_manifest(folder)
     if held.left is Left.UNKNOWN and not (folder / COLLECTIONS).exists():
         manifest = []  # nothing was ever put into it
     report.damage += manifest
-    is_readable = not manifest and not report.damaged_below("manifest.sqlite3")
-    if is_readable and (folder / "manifest.sqlite3").exists():
+    is_readable = not manifest and not report.damaged_below(MANIFEST)
+    if is_readable and (folder / MANIFEST).exists():
         accounts = ManifestAccounts.in_folder(folder)
         try:
-            _check_contents(folder, accounts, held, open_index, report, deep, progress)
+            touched = _check_contents(folder, accounts, open_index, report, deep, progress)
         finally:
             accounts.close()
+        if held.inventory is not None:
+            _refresh(folder, held.inventory, touched)
     report.seconds = time.monotonic() - start
     return report
 
@@ -176,12 +177,12 @@ def _check_inventory(folder: Path, held: HeldInventory, report: Report, progress
 def _check_contents(
     folder: Path,
     accounts: ManifestAccounts,
-    held: HeldInventory,
     open_index: OpenIndex,
     report: Report,
     deep: bool,
     progress: Progress,
-) -> None:
+) -> list[str]:
+    """Returns the folders of the collections whose index was opened."""
     there = {path.stem for path in (folder / SOURCES).glob("??/*")}
     touched: list[str] = []
     for collection in accounts.all_collections():
@@ -203,8 +204,7 @@ def _check_contents(
         if path.stem not in used and not path.name.startswith(".part-")
     ]
     report.unknown = sorted(set(report.unknown))
-    if held.inventory is not None:
-        _refresh(folder, held.inventory, touched)
+    return touched
 
 
 def missing_sources(
@@ -368,11 +368,15 @@ def _check_tuning(folder: Path, collection: AccountedCollection, report: Report)
 
 
 def _refresh(folder: Path, inventory: Inventory, touched: list[str]) -> None:
-    """What the indexes changed of their own files when they were opened, and nothing else."""
+    """What was found whole and changed when it was opened: an index touches its own files, and an
+    older manifest is brought up to date.
+    """
+    before = inventory
     for at in touched:
-        below = f"{at}/{INDEX}"
-        inventory = inventory.with_files(take_files(folder, inventory, below=below), below=below)
-        below = f"{at}/{PACK}"
-        inventory = inventory.with_files(take_files(folder, inventory, below=below), below=below)
-    if touched:
+        for below in (f"{at}/{INDEX}", f"{at}/{PACK}"):
+            files = take_files(folder, inventory, below=below)
+            inventory = inventory.with_files(files, below=below)
+    manifest = take_file(folder, inventory, MANIFEST)
+    inventory = Inventory({**inventory.files, MANIFEST: manifest}, inventory.folders)
+    if inventory != before:
         inventory.save(folder / INVENTORY)
