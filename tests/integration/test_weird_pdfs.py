@@ -29,6 +29,7 @@ REASONS = {
     "render_crashed",
     "out_of_memory",
     "document_too_slow",
+    "quarantined",
 }
 LONG = {"many_pages", "slow"}  # kinds left to the night where the first reader takes long over them
 
@@ -103,6 +104,7 @@ def read(reader: IsolatedReader, file: OddFile) -> list[ScannedPage | PageFailur
 
 def read_all(renderer: str, files: list[OddFile]) -> None:
     with IsolatedReader(RenderSettings.model_validate({"renderer": renderer})) as reader:
+        reader.will_read([file.path for file in files])
         for file in files:
             outcomes = read(reader, file)
             if file.outcome == "error" or file.kind == "page_error":
@@ -144,6 +146,7 @@ def test_locked_files_ask_for_the_password_that_opens_them(odd_files: list[OddFi
     locked = [file for file in odd_files if file.password]
     assert len(locked) >= 4
     with IsolatedReader(RenderSettings()) as reader:
+        reader.will_read([file.path for file in locked])
         for file in locked:
             for password, code in ((None, "password_required"), ("no such", "wrong_password")):
                 with pytest.raises(DocumentError) as caught:
