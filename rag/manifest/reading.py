@@ -253,17 +253,6 @@ class ManifestReading(Database):
                 select(versions.c.sha256).where(versions.c.version_id == version_id)
             )
 
-    def bytes_of(self, collection: str, document_id: str) -> set[str]:
-        """SHA-256 of every file that a version of the document was made from."""
-        with self._reading() as connection:
-            return set(
-                connection.scalars(
-                    select(versions.c.sha256)
-                    .where(versions.c.collection == collection)
-                    .where(versions.c.document_id == document_id)
-                )
-            )
-
     def staging(self, collection: str) -> list[tuple[str, str, str]]:
         """(document id, source, ingested by) of every version that is being filled."""
         with self._reading() as connection:

@@ -368,9 +368,10 @@ class CollectionReader:
     def _request(self, scope: Filter | None) -> tuple[Snapshot, Filter]:
         """What is visible now, and the filter that holds a request to it."""
         generation, hidden = self._manifest.visibility(self.collection)
-        if self._manifest.unstamped(self.collection):
-            self._finish_changes(self.collection)
         unstamped = self._manifest.unstamped(self.collection)
+        if unstamped:
+            self._finish_changes(self.collection)
+            unstamped = self._manifest.unstamped(self.collection)
         must: list[Condition | Filter] = [] if scope is None else [scope]
         if not self._principal.is_owner:
             # What records say of their readers holds but for these, which may say it wrongly.
