@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import random
 import threading
 import time
 from collections import Counter
@@ -23,6 +25,8 @@ from rag.wiring import Engine
 
 ENCODER = ("--encoder", "custom:counting_encoders:counted_words")
 N_DOCUMENTS, N_PAGES, BATCH_PAGES = 5, 4, 2
+# Taken out: the command refuses variables that are no settings.
+N_KILLS = int(os.environ.pop("OCTAVO_JOB_KILLS", "20"))
 COUNTS = ("documents_done", "documents_total", "pages_done", "pages_total")
 
 
@@ -298,3 +302,42 @@ def test_a_job_runs_as_whoever_asked_for_it_and_a_stopped_worker_gives_it_back(q
         assert engine.repository.collections(Principal("bob")) == []
         assert JobService(engine, Principal("bob")).list_jobs()["jobs"] == []
         assert service.show_job(job=job_id)["totals"]["documents"] == {"indexed": N_DOCUMENTS}
+
+
+def test_a_full_disk_stops_the_worker_and_fails_no_job(queue):
+    job_id = queue.add()
+    stopped = queue.work_here("--set", f"store.disk_reserve_bytes={10**17}")
+    assert (stopped.code, stopped.error["code"]) == (1, "disk_full")
+    assert queue.state(job_id) == "queued"
+    assert queue.work_here().code == 0
+    queue.check_whole(queue.expected)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_a_job_whose_workers_are_killed_at_any_moment_ends_with_exact_counts(queue):
+    moments = random.Random(50)
+    n_documents = 2 * N_KILLS
+    queue.expected = {f"{number}.pdf": N_PAGES for number in range(n_documents)}
+    for name in queue.expected:
+        queue.write(name, N_PAGES)
+    job_id = queue.add()
+    n_kills = 0
+    while n_kills < N_KILLS and queue.state(job_id) != "done":
+        worker = queue.work()
+        before = queue.n_acknowledged()
+        queue.wait_for(lambda: queue.n_acknowledged() > before or worker.poll() is not None)  # noqa: B023 - called at once
+        time.sleep(moments.uniform(0.0, 0.5))
+        worker.kill()
+        worker.communicate()
+        n_kills += 1
+    assert n_kills > N_KILLS // 4
+    assert queue.work_here().code == 0
+    job = queue.show(job_id)
+    assert job["state"] == "done"
+    assert job["progress"]["documents_done"] == n_documents
+    assert sum(job["totals"]["documents"].values()) == n_documents
+    assert set(job["totals"]["documents"]) <= {"indexed", "unchanged"}
+    queue.check_whole(queue.expected)
+    n_again = sum(queue.encoded().values()) - n_documents * N_PAGES
+    assert n_again <= n_kills * 6 * BATCH_PAGES
