@@ -384,6 +384,7 @@ def test_flags_of_ingest_reach_the_client(octavo, tmp_path):
                 "metadata": {"year": 2024, "who": "Best Buy"},
                 "readers": ["group:finance"],
                 "force": True,
+                "retry_failed": False,
                 "dry_run": True,
                 "password": "open sesame",
             },
