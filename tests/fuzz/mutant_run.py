@@ -94,6 +94,10 @@ def run_mutants(folder: Path, n_mutants: int, *, seed: int = 0) -> State:
                     state.n_done, state.under_way = numbers.stop, None
                     state.peak_bytes = max(state.peak_bytes, memory.peak_bytes)
                     state.write(state_path)
+    except KeyboardInterrupt:  # stopped from outside: no death of ours
+        state.under_way = None
+        state.write(state_path)
+        raise
     finally:
         memory.stop()
     return state

@@ -275,7 +275,7 @@ def test_names_that_steer_terminals_are_read_and_shown_safely(
     shown = [printed, as_json]
     commands = (
         *(("list",), ("list", "--json"), ("search", "quinces", "-k", "50")),
-        *(("search", "quinces", "-k", "50", "--json"), ("status",), ("ask", "Which fruit?")),
+        ("search", "quinces", "-k", "50", "--json"),
         *(("show", "nothing\x1b[31m\u202e.pdf"), ("rm", "\x9bnothing.pdf")),
         *(("show", source) for source in sources[::9] if not source.startswith("-")),
     )
