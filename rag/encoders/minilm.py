@@ -45,6 +45,8 @@ class MiniLm:
         self._session = session
         self.tokenizer = tokenizer
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="minilm")
+        # Its own: behind the windows of a batch of pages a query waits for seconds.
+        self._ahead = ThreadPoolExecutor(threads, thread_name_prefix="minilm-ahead")
 
     @classmethod
     def load(cls, weights: Path | None = None, *, threads: int = 2) -> MiniLm:
@@ -72,9 +74,12 @@ class MiniLm:
         tokenizer.no_padding()
         return cls(session, tokenizer, threads)
 
-    def encode(self, windows: Sequence[Sequence[int]]) -> list[FloatArray]:
-        """Word-piece ids of every window, without specials -> (n_pieces, 384) each, not normed."""
-        return list(self._threads.map(self._run, windows))
+    def encode(self, windows: Sequence[Sequence[int]], *, ahead: bool = False) -> list[FloatArray]:
+        """Word-piece ids of every window, without specials -> (n_pieces, 384) each, not normed.
+
+        `ahead` does not wait for windows that others gave before.
+        """
+        return list((self._ahead if ahead else self._threads).map(self._run, windows))
 
     def _run(self, pieces: Sequence[int]) -> FloatArray:
         ids = np.array([[_CLS, *pieces, _SEP]], np.int64)
@@ -83,6 +88,7 @@ class MiniLm:
 
     def close(self) -> None:
         self._threads.shutdown()
+        self._ahead.shutdown()
 
 
 def _quantised_graph(weights: Path | None) -> tuple[Path, Path]:

@@ -121,7 +121,9 @@ class WordsEncoder:
                 code="empty_query",
                 next_step="Ask with at least one word.",
             )
-        hidden = self._model.encode([cut.piece_ids[start:end] for start, end in cut.windows])
+        hidden = self._model.encode(
+            [cut.piece_ids[start:end] for start, end in cut.windows], ahead=True
+        )
         rows = cut.stitch(hidden)
         vectors, words = self._word_vectors(cut, rows)
         labels = tuple(cut.words[word] for word in words)
