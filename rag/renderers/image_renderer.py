@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import warnings
 from collections.abc import Iterator
@@ -124,10 +125,10 @@ def _file(path: Path) -> Iterator[tuple[Image.Image, int]]:
         try:
             yield _kept[1:]
         except BaseException:
-            _kept = None  # half way between two of its pages
+            _let_go()  # it may be half way between two of its pages
             raise
         return
-    _kept = None
+    _let_go()
     image = Image.open(path, formats=_FORMATS)
     try:
         n_pages = _n_pages(image)
@@ -137,6 +138,14 @@ def _file(path: Path) -> Iterator[tuple[Image.Image, int]]:
     finally:
         if _kept is None:
             image.close()
+
+
+@atexit.register
+def _let_go() -> None:
+    global _kept
+    kept, _kept = _kept, None
+    if kept is not None:
+        kept[1].close()
 
 
 _kept: tuple[page_frame.FileKey, Image.Image, int] | None = None  # of the process

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pebble
 
+from rag import telemetry
 from rag.errors import BackendError, DocumentError, RagError
 from rag.ocr.cache import OcrCache
 from rag.ocr.choose import ChosenEngine, choose_engine
@@ -41,6 +42,7 @@ from rag.renderers.choose import fallback_renderers
 from rag.renderers.image_renderer import IMAGE_SUFFIXES
 from rag.renderers.ocr_pages import DocumentOcr, OcrPlan
 from rag.renderers.reader_pools import LOOK_UP_S, ReaderPools, Task, end_left_behind, stalled
+from rag.telemetry import READER_DEATHS
 from rag.types import RenderedPage
 
 if TYPE_CHECKING:
@@ -231,7 +233,9 @@ class IsolatedReader:
         elif document.n_timeouts >= _MAX_TIMEOUTS:
             document.ended_by = self._too_slow(document.path)
         elif (
-            time.monotonic() - document.read_last_s > _MAX_TIMEOUTS * self._settings.page_timeout_s
+            outcome.reason != "render_timeout"  # counted above
+            and time.monotonic() - document.read_last_s
+            > _MAX_TIMEOUTS * self._settings.page_timeout_s
         ):
             # A file may claim thousands of pages that it does not have.
             document.ended_by = self._none_read(document.path)
@@ -240,6 +244,7 @@ class IsolatedReader:
         """Processes that a file's reading ended, noted by its bytes; None where there are none."""
         if not task.n_ended:
             return None
+        telemetry.count(READER_DEATHS, task.n_ended)
         sha256 = sha256 or sha256_of(path)
         return (
             None if sha256 is None else self.fatal_files.add(sha256, task.n_ended, task.ended_how)
