@@ -1,5 +1,7 @@
 """The embedded encoder on its real weights."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -163,3 +165,18 @@ def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
     graph.write_bytes(whole[: len(whole) // 2])
     MiniLm.load().close()
     assert graph.read_bytes() == whole
+
+
+def test_a_question_does_not_wait_for_the_pages_of_an_ingest():
+    encoder = WordsEncoder(MiniLm.load())
+    may_go_on = threading.Event()
+    model = encoder._model
+    for _ in range(8):  # more than it has threads
+        model._threads.submit(may_go_on.wait)
+    try:
+        with ThreadPoolExecutor(1) as asking:
+            asked = asking.submit(encoder.encode_query, "Which page is it on?")
+            assert len(asked.result(timeout=30).tokens)
+    finally:
+        may_go_on.set()
+        encoder.close()
