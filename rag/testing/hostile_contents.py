@@ -224,23 +224,10 @@ def _filters(names: str, data: bytes, entries: str = "") -> Callable[[], bytes]:
 
 
 def _run_lengths() -> bytes:
-    """Runs of 128 spaces, packed: 4 GiB again."""
+    """Runs of 128 bytes, packed: 4 GiB again."""
     data = repeated_packed(0x81, 64 << 20)
     return page_pdf(
         None, objects={CONTENT: stream(data, "/Filter [/FlateDecode /RunLengthDecode]")}
-    )
-
-
-def _filters(names: str, data: bytes, entries: str = "") -> Callable[[], bytes]:
-    return lambda: page_pdf(None, objects={CONTENT: stream(data, f"/Filter [{names}] {entries}")})
-
-
-def _run_lengths() -> bytes:
-    """Runs of runs: 128 times as much at each of five unpackings."""
-    data = b"\x81 " * 8
-    return page_pdf(
-        None,
-        objects={CONTENT: stream(data * 4096, "/Filter [/FlateDecode /RunLengthDecode]")},
     )
 
 

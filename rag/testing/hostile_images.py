@@ -28,7 +28,7 @@ def _sample(mode: str = "RGB") -> Image.Image:
 
 def _saved(image: Image.Image, file_format: str, **options: object) -> bytes:
     out = io.BytesIO()
-    image.save(out, file_format, **options)  # type: ignore[arg-type]  # options differ by format
+    image.save(out, file_format, **options)
     return out.getvalue()
 
 
