@@ -1,7 +1,7 @@
 """The nightly tests one after the other; what passed on this code is not run again.
 
 Stop it at any moment, and the same command goes on. How much the tests do is set by variables:
-OCTAVO_KILLS, OCTAVO_KILL_DOCUMENTS, OCTAVO_FUZZ_N.
+N_KILLS, N_KILL_DOCUMENTS, N_MUTANTS.
 """
 
 from __future__ import annotations

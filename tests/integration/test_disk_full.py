@@ -19,7 +19,7 @@ from rag.errors import BackendError
 from rag.testing import make_pdf
 
 PAGES = 6
-DOCUMENTS = int(os.environ.get("OCTAVO_TEST_FULL_DISK_DOCUMENTS", "40"))
+DOCUMENTS = int(os.environ.get("N_FULL_DISK_DOCUMENTS", "40"))
 WORDS = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8").split()
 
 

@@ -46,8 +46,8 @@ INGESTING: tuple[Step, ...] = (
 )
 REPLACING: tuple[Step, ...] = ("records_deleted", "version_forgotten", "source_released")
 # At how many documents and kills the tests of every commit, and those of the night, are.
-FEW, MANY = 8, int(os.environ.get("OCTAVO_KILL_DOCUMENTS", "150"))
-N_KILLS = int(os.environ.get("OCTAVO_KILLS", "200"))
+FEW, MANY = 8, int(os.environ.get("N_KILL_DOCUMENTS", "150"))
+N_KILLS = int(os.environ.get("N_KILLS", "200"))
 KILLS_A_TEST = 20
 
 

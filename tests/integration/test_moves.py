@@ -15,7 +15,7 @@ from rag.apps.service import Service
 from rag.manifest import Incoming, PlacedDocument
 from rag.types import Principal
 
-N_FILES = int(os.environ.get("OCTAVO_MOVED_FILES", "100"))
+N_FILES = int(os.environ.get("N_MOVED_FILES", "100"))
 
 
 @pytest.fixture(name="folder")

@@ -1,6 +1,6 @@
 """PDFs changed at random, through an ingest: each is decided, and nothing dies of any.
 
-`OCTAVO_FUZZ_N` says how many at night (5,000); with `OCTAVO_FUZZ_DIR` a run that was stopped goes
+`N_MUTANTS` says how many at night (5,000); with `MUTANTS_FOLDER` a run that was stopped goes
 on where it stopped, and leaves its state there.
 """
 
@@ -46,7 +46,7 @@ def test_mutants_are_decided_and_a_run_goes_on_where_it_stopped(tmp_path: Path) 
 @pytest.mark.nightly
 @pytest.mark.timeout(4 * 3600)
 def test_so_are_thousands(tmp_path: Path) -> None:
-    n_mutants = int(os.environ.get("OCTAVO_FUZZ_N", "5000"))
-    folder = Path(os.environ.get("OCTAVO_FUZZ_DIR", tmp_path))
+    n_mutants = int(os.environ.get("N_MUTANTS", "5000"))
+    folder = Path(os.environ.get("MUTANTS_FOLDER", tmp_path))
 
     check(run_mutants(folder, n_mutants), n_mutants)
