@@ -20,7 +20,7 @@ from ingestion.pipeline import Pipeline
 from ingestion.render import PageBatch, read_pages
 from ingestion.reuse import PageReuse, input_digest
 from ingestion.store import store_batch
-from rag import failpoints
+from rag import failpoints, telemetry
 from rag.errors import BackendError, InputError
 from rag.manifest import Incoming, StagedVersion
 from rag.page_text import PageText
@@ -66,8 +66,12 @@ class Filling:
     password: str | None = None
     may_reuse: bool = True
     context: DocumentContext = field(init=False)
+    span: telemetry.LongSpan = field(init=False)
 
     def __post_init__(self) -> None:
+        self.span = telemetry.begun(
+            "document", document_id=self.version.document_id, pages=self.info.n_pages
+        )
         self.context = DocumentContext(self.incoming.source, self.info, self.texts)
 
     def tell(self, n_more: int = 0) -> None:
@@ -157,7 +161,7 @@ class Filler:
             stages = {"describe": partial(self._describe, self._describer), **stages}
         pipeline = Pipeline[Piece](
             pieces,
-            {name: partial(_unless_failed, stage) for name, stage in stages.items()},
+            {name: partial(_unless_failed, name, stage) for name, stage in stages.items()},
             stopping=self._stopping,
         )
         pipeline.busy_s = self.busy_s = self.busy_s | pipeline.busy_s
@@ -184,7 +188,8 @@ class Filler:
                 if self._should_stop():
                     return  # without its end: another ingest goes on with what is staged
                 start_s = time.monotonic()
-                batch = next(batches, None)
+                with document.span.as_parent(), telemetry.span("read"):
+                    batch = next(batches, None)
                 self.busy_s["read"] += time.monotonic() - start_s
                 if batch is None:
                     break
@@ -255,7 +260,7 @@ class Filler:
         batch.embedded = []
 
 
-def _unless_failed(stage: Callable[[Batch], None], piece: Piece) -> None:
+def _unless_failed(name: str, stage: Callable[[Batch], None], piece: Piece) -> None:
     """What is wrong with one document ends that document; anything else raised ends the ingest."""
     if not isinstance(piece, Batch):
         return
@@ -263,7 +268,12 @@ def _unless_failed(stage: Callable[[Batch], None], piece: Piece) -> None:
         piece.read = PageBatch([], [])
         return
     try:
-        stage(piece)
+        document = piece.document
+        with (
+            document.span.as_parent(),
+            telemetry.span(name, document_id=document.version.document_id, pages=len(piece)),
+        ):
+            stage(piece)
     except InputError as error:
         piece.document.error = error
     except BackendError as error:

@@ -9,7 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sized
+from contextvars import copy_context
 from typing import Generic, Self, TypeVar
+
+from rag import telemetry
+from rag.telemetry import BATCH_SECONDS
 
 Work = TypeVar("Work", bound=Sized)
 
@@ -53,10 +57,16 @@ class Pipeline(Generic[Work]):
         self._error: BaseException | None = None
         self._n_under_way = 0
         self._is_exhausted = False
-        self._threads = [threading.Thread(target=self._feed, name="read", daemon=True)]
-        self._threads += [
-            threading.Thread(target=self._run, args=(place, *stage), name=stage[0], daemon=True)
-            for place, stage in enumerate(stages.items())
+        # Each in a copy of our context: logs and traces say what the work is part of.
+        self._threads = [
+            threading.Thread(target=copy_context().run, args=work, name=name, daemon=True)
+            for name, work in (
+                ("read", (self._feed,)),
+                *(
+                    (name, (self._run, place, name, stage))
+                    for place, (name, stage) in enumerate(stages.items())
+                ),
+            )
         ]
 
     def __enter__(self) -> Self:
@@ -112,7 +122,10 @@ class Pipeline(Generic[Work]):
             while (work := self._next(self._queues[place])) is not None:
                 start_s = time.monotonic()
                 stage(work)
-                self.busy_s[name] += time.monotonic() - start_s
+                took_s = time.monotonic() - start_s
+                self.busy_s[name] += took_s
+                if len(work):
+                    telemetry.observe(BATCH_SECONDS, took_s, stage=name)
                 self._hand_on(work, place + 1)
                 del work
         except BaseException as error:  # noqa: BLE001  # raised where the pieces come out

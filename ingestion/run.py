@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from ingestion.filling import (
     Outcome,
     Piece,
 )
-from ingestion.job_run import CommandRun, JobRun
+from ingestion.job_run import CommandRun, JobRun, job_document
 from ingestion.places import Places, moved_from
 from ingestion.render import open_document
 from ingestion.source import Refusal, SourceFile, places, printable
 from ingestion.text import document_view
+from rag import logs, telemetry
 from rag.errors import BackendError, DocumentError, InputError, NotFound, RagError
 from rag.manifest import DocumentState, Incoming, PlacedDocument, Unchanged
 from rag.quarantine import quarantined
@@ -32,6 +34,7 @@ from rag.renderers.image_renderer import IMAGE_SUFFIXES
 from rag.renderers.isolated import IsolatedReader
 from rag.repository import CollectionReader, CollectionWriter
 from rag.settings import Settings
+from rag.telemetry import DOCUMENTS, PAGES, QUARANTINED, STORE_WAIT
 from rag.types import Json, Notice
 
 # "Will not try" as against "tried and could not".
@@ -144,6 +147,9 @@ class Ingestor:
         job = job or CommandRun(self._writer, kind)
         counted = Totals()
         state = "interrupted"
+        spans = ExitStack()
+        spans.enter_context(telemetry.span("ingest", kind=kind, files=len(files)))
+        spans.enter_context(logs.about(job=job.job_id))
         filler = Filler(
             isolated=self._isolated,
             embedder=self._embedder,
@@ -164,6 +170,7 @@ class Ingestor:
                 for piece in pieces:
                     event = self._taken(piece)
                     if event is not None:
+                        _count(event)
                         counted.add(event)
                         on_event(event)
             self._writer.finish_changes()
@@ -180,6 +187,8 @@ class Ingestor:
                 busy_s=filler.busy_s,
             )
             totals["warnings"] += self._store_notices()
+            telemetry.count(STORE_WAIT, self._writer.waited_s)
+            spans.close()
             job.end(state=state, totals=totals)
         return totals
 
@@ -218,6 +227,7 @@ class Ingestor:
                 return event
             case Ended(document):
                 event = self._ended(document)
+                document.span.end()
                 document.has_ended.set()
                 return event
             case Begun(document) | Batch(document):
@@ -430,6 +440,16 @@ class Ingestor:
             lost_outline=lost_outline,
             n_reused=n_reused,
         )
+
+
+def _count(event: Json) -> None:
+    """What a document's event says, in the metrics."""
+    ended = job_document(event)
+    telemetry.count(DOCUMENTS, state=ended.state)
+    for outcome in ("indexed", "blank", "failed", "reused"):
+        telemetry.count(PAGES, getattr(ended, outcome), outcome=outcome)
+    if (event["error"] or {}).get("code") == "quarantined":
+        telemetry.count(QUARANTINED)
 
 
 def rehearse(files: Sequence[SourceFile | Refusal], on_event: OnEvent) -> Json:

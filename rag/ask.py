@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from rag import telemetry
 from rag.answer.evidence.gather import gather
 from rag.deadline import Cancelled, Deadline
 from rag.errors import BackendError, InputError, RagError
@@ -26,8 +27,10 @@ from rag.ranking.documents import inside
 from rag.ranking.legs import Mode
 from rag.repository import CollectionReader
 from rag.retrieve import Retriever, SearchRequest, SearchResult
+from rag.scoring.cascade import StageClock
 from rag.server_failures import one_line
 from rag.settings import AnswerSettings
+from rag.telemetry import ANSWERS
 from rag.types import Answer, Notice, PageRef, StageReport
 from rag.wording.dialogue import Turn
 
@@ -95,6 +98,17 @@ class Asker:
             ConfigError: evidence that the answer model cannot read.
             Cancelled: the deadline was.
         """
+        with (
+            telemetry.counted(ANSWERS) as outcome,
+            telemetry.span("ask", collection=reader.collection) as span,
+        ):
+            result = self._asked(reader, request)
+            if result.error is None:
+                outcome.said = "abstained" if result.answer.abstained else "answered"
+            span.tell(outcome=outcome.said, citations=len(result.answer.citations))
+            return result
+
+    def _asked(self, reader: CollectionReader, request: AskRequest) -> AskResult:
         deadline = request.deadline or Deadline(self._settings.deadline_s)
         asked = SearchRequest(
             request.question,
@@ -111,30 +125,31 @@ class Asker:
         request.on_found(found)
         if not found.hits:
             return AskResult(self._nothing_found(found), found, found.stages)
-        start = time.perf_counter()
-        gathered = gather(
-            reader,
-            found.hits,
-            found.record_ids,
-            query=found.query,
-            settings=self._settings,
-            route=found.route,
-            reads_images=self._model.reads_images,
-            deadline=deadline,
-            scope=request.scope,
-        )
-        evidence = StageReport("evidence", len(gathered.evidence), _ms_since(start))
-        start = time.perf_counter()
-        answer, error = self._answered(
-            AnswerRequest(
-                found.question, found.query, gathered.evidence, request.on_event, deadline
+        clock = StageClock()
+        with clock.stage("evidence") as counts:
+            gathered = gather(
+                reader,
+                found.hits,
+                found.record_ids,
+                query=found.query,
+                settings=self._settings,
+                route=found.route,
+                reads_images=self._model.reads_images,
+                deadline=deadline,
+                scope=request.scope,
             )
-        )
-        answered = StageReport("answer", len(gathered.evidence), _ms_since(start))
+            counts.append(len(gathered.evidence))
+        with clock.stage("answer") as counts:
+            answer, error = self._answered(
+                AnswerRequest(
+                    found.question, found.query, gathered.evidence, request.on_event, deadline
+                )
+            )
+            counts.append(len(gathered.evidence))
         return AskResult(
             answer,
             found,
-            (*found.stages, evidence, answered),
+            (*found.stages, *clock.stages),
             (*gathered.notices, *answer.notices),
             error,
         )

@@ -16,6 +16,8 @@ from multiprocessing import resource_tracker, spawn, util
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, NoReturn
 
+from rag import logs
+
 
 class _CleanProcess(SpawnProcess):
     """A process that does not run the main module of its parent.
@@ -24,8 +26,16 @@ class _CleanProcess(SpawnProcess):
     it costs what the command line imports, and would run a script that has no `__main__` guard.
     """
 
+    log_form: logs.LogForm | None = None
+
+    def run(self) -> None:
+        """In the process itself."""
+        logs.begin_in_child(self.log_form)
+        super().run()
+
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802  # multiprocessing's name
+        process_obj.log_form = logs.form_in_use()  # sent along
         with _main_left_out(process_obj.name), _interrupts_kept_off():
             return SpawnProcess._Popen(process_obj)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from rag import telemetry
 from rag.deadline import Deadline
 from rag.errors import BackendError, InputError, NotFound
 from rag.filters import Filter
@@ -29,6 +30,7 @@ from rag.ranking.select import require_relevance, selected
 from rag.ranking.show import highlighted, hits
 from rag.repository import CollectionReader
 from rag.settings import RerankSettings, RetrievalSettings
+from rag.telemetry import SEARCHES
 from rag.types import Json, Notice, PageHit, PageRef, StageReport
 from rag.wording.decompose import parts
 from rag.wording.dialogue import Turn, standalone
@@ -163,8 +165,21 @@ class Retriever:
                 f"top_k wants at least 1, got {request.top_k}",
                 next_step="Set top_k to the number of pages that should come back.",
             )
-        with reader.one_search():
-            return self._searched(reader, request)
+        with (
+            telemetry.counted(SEARCHES) as outcome,
+            telemetry.span(
+                "search",
+                collection=reader.collection,
+                mode=str(request.mode),
+                top_k=request.top_k,
+                exact=request.exact,
+            ) as span,
+            reader.one_search(),
+        ):
+            found = self._searched(reader, request)
+            outcome.said = "found" if found.hits else "nothing"
+            span.tell(hits=len(found.hits))
+            return found
 
     def _searched(self, reader: CollectionReader, request: SearchRequest) -> SearchResult:
         n_tries = 0

@@ -633,6 +633,25 @@ class Engine:
         """The collection's records, whoever may see them: for upkeep alone."""
         return self._index(collection)
 
+    def index_state(self) -> Json:
+        """Where the page indexes run: on a `server`, in this process (`here`), or in a `process`
+        of their own, with those that are open.
+        """
+        if self.settings.store.qdrant_url is not None:
+            return {"kind": "server"}
+        if not self.settings.store.index_process:
+            return {"kind": "here"}
+        with self._lock:
+            opened = dict(self._indexes)
+        return {
+            "kind": "process",
+            "open": {
+                name: index.state()
+                for name, index in opened.items()
+                if isinstance(index, IndexProcess)
+            },
+        }
+
     def let_go_of(self, collection: str) -> None:
         """Close the index and the pack of a collection; they are opened again when wanted."""
         with self._packing, self._lock:

@@ -16,6 +16,7 @@ from PIL import Image
 from ingestion.run import rehearse
 from ingestion.source import discover
 from rag.apps.archives import ArchiveConnection
+from rag.apps.figures import FigureConnection
 from rag.apps.jobs import JobConnection
 from rag.apps.lifecycle import LifecycleConnection
 from rag.apps.ownership import (
@@ -30,6 +31,8 @@ from rag.apps.query_image import image_as_base64
 from rag.apps.requests import STREAMED_METHODS, answer_request, request_params
 from rag.apps.service import Service
 from rag.apps.upkeep import UpkeepConnection
+from rag.logs import about
+from rag.observing import observing
 from rag.ports import ChatModel
 from rag.settings import Settings, changed_retrieval
 from rag.types import Json, Principal
@@ -40,7 +43,9 @@ _OWN_WITHIN_S = 2.5  # a search or another short command that has the folder is 
 _TRIES = 5
 
 
-class Connection(LifecycleConnection, UpkeepConnection, JobConnection, ArchiveConnection):
+class Connection(
+    LifecycleConnection, UpkeepConnection, JobConnection, ArchiveConnection, FigureConnection
+):
     """A data folder, opened by `open` or else by the first call. Thread-safe once it is open."""
 
     def __init__(self, settings: Settings, *, command: str, chat: ChatModel | None = None) -> None:
@@ -300,6 +305,7 @@ class Connection(LifecycleConnection, UpkeepConnection, JobConnection, ArchiveCo
             engine.remove_unused()
             engine.repository.work_queue.recover()
             service = Service(engine, Principal.owner())
+            opened.enter_context(observing(self._settings.observe, service.gauges))
             held.serve(answer_request(service))
             # Left in this order: nobody is answered, the engine closes, the folder is free.
             opened.callback(held.stop_serving)
@@ -314,7 +320,8 @@ class Connection(LifecycleConnection, UpkeepConnection, JobConnection, ArchiveCo
             if self._service is not None:
                 if method in STREAMED_METHODS:
                     params["on_event"] = on_event
-                result: Json = getattr(self._service, method)(**params)
+                with about(collection=params.get("collection")):
+                    result: Json = getattr(self._service, method)(**params)
                 return result
             assert self._connected is not None  # since open
             try:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from ingestion.job_run import QueuedRun
+from rag import logs, telemetry
 from rag.apps.job_kinds import parse
 from rag.apps.job_shapes import job_told
 from rag.apps.service import Service
 from rag.errors import BackendError, RagError
 from rag.manifest import Job, JobState
 from rag.repository import asker_of, options_of
+from rag.telemetry import JOBS
 from rag.types import Json
 from rag.wiring import Engine
 
@@ -98,7 +100,11 @@ class JobWorker:
 
         run = QueuedRun(job, self._queue, hear, stopping=self._stopping)
         try:
-            error = self._ended_by(job, run)
+            with (
+                logs.about(job=job.job_id, collection=job.collection),
+                telemetry.span("job", job_id=job.job_id, kind=job.kind),
+            ):
+                error = self._ended_by(job, run)
         except BaseException:
             self._left = job.job_id
             self._let_go_of_left()
@@ -114,6 +120,7 @@ class JobWorker:
                 progress=run.progress(is_done=error is None),
                 error=error,
             )
+        telemetry.count(JOBS, state=str(ended.state))
         self._tell(ended)
         return ended
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rag.apps import archives, jobs, lifecycle, upkeep
+from rag.apps import archives, figures, jobs, lifecycle, upkeep
 from rag.apps.ownership import Handler, Tell
 from rag.apps.service import Service
 from rag.errors import ConfigError, IndexMismatch, InputError
+from rag.logs import about
 from rag.settings import EncoderSettings, Settings, merged
 from rag.types import Json
 
@@ -17,6 +18,7 @@ from rag.types import Json
 REMOTE_METHODS: frozenset[str] = frozenset(
     {
         *archives.REMOTE_METHODS,
+        *figures.REMOTE_METHODS,
         *jobs.REMOTE_METHODS,
         *lifecycle.REMOTE_METHODS,
         *upkeep.REMOTE_METHODS,
@@ -101,7 +103,8 @@ def answer_request(service: Service) -> Handler:
         _require_same(params.pop(_ANSWERED_BY, {}), service.settings)
         if method in STREAMED_METHODS:
             params["on_event"] = tell
-        result: Json = getattr(service, method)(**params)
+        with about(command=method, collection=params.get("collection")):
+            result: Json = getattr(service, method)(**params)
         return result
 
     return handle

@@ -28,6 +28,7 @@ from rag.apps.asked import (
     understood,
 )
 from rag.apps.check import qdrant_server
+from rag.apps.figures import FigureService
 from rag.apps.jobs import JobService
 from rag.apps.lifecycle import LifecycleService
 from rag.apps.marked_page import NOTHING_MARKED, MarkedPage, mark
@@ -58,7 +59,7 @@ from rag.wiring import Engine
 _TURNS_READ = 20  # of a conversation, by whatever reads a follow-up; it may read fewer
 
 
-class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
+class Service(LifecycleService, UpkeepService, JobService, ArchiveService, FigureService):
     """One engine, used by one principal. Thread-safe."""
 
     # --- reading --------------------------------------------------------------------------------
@@ -378,6 +379,7 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService):
     def status(self) -> Json:
         return {
             **self.collections(),
+            **self.figures(),
             "jobs": self.list_jobs(limit=20)["jobs"],
             "store": qdrant_server(self.settings.store),
         }

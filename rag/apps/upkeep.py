@@ -11,6 +11,7 @@ from rag.apps.ownership import Connected, acquire_or_connect, folder_busy, read_
 from rag.apps.service_base import ConnectionBase, ServiceBase
 from rag.errors import NotFound
 from rag.integrity.damage import Damage
+from rag.integrity.last_verify import note_verified
 from rag.integrity.record_checks import RecordFindings, check_records
 from rag.integrity.verify import Progress, Report, verify_folder
 from rag.manifest import VersionState, is_replacement
@@ -86,7 +87,9 @@ class UpkeepConnection(ConnectionBase):
         _require_folder(self._settings)
         with self._owned_folder(wait_s=0.0) as is_ours:
             if is_ours:
-                return _verified(self._settings, deep, progress).as_dict()
+                found = _verified(self._settings, deep, progress).as_dict()
+                _note(self._settings, found, deep)
+                return found
         return self._call("verify_records", deep=deep)
 
     def repair(self, *, dry_run: bool = False, progress: Progress = _unheard) -> Json:
@@ -137,6 +140,12 @@ def _require_folder(settings: Settings) -> None:
 
 def _live(accounts: ManifestAccounts, name: str) -> list[AccountedVersion]:
     return [each for each in accounts.all_versions(name) if each.state is VersionState.LIVE]
+
+
+def _note(settings: Settings, found: Json, deep: bool) -> None:
+    note_verified(
+        settings.store.data_dir, ok=found["ok"], n_damaged=len(found["damage"]), deep=deep
+    )
 
 
 def _verified(settings: Settings, deep: bool, progress: Progress) -> Report:

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from rag import telemetry
 from rag.disk_room import SpareRoom, disk_full, is_full
 from rag.errors import IndexDied, IndexUnavailable, RagError
 from rag.filters import Filter
@@ -28,6 +29,7 @@ from rag.index.process_child import CLOSE, OPEN, Found, Refused, Request, serve
 from rag.ports import IndexSpec
 from rag.process_failures import exit_code, how_it_ended
 from rag.processes import CleanSpawnContext
+from rag.telemetry import STORE_DEATHS
 from rag.types import Candidate, Json, PageField, PageRecord, SparseVector
 
 _log = logging.getLogger(__name__)
@@ -149,6 +151,15 @@ class IndexProcess:
         found: int = self._ask("count", where)
         return found
 
+    def state(self) -> Json:
+        """Its process, if there is one, and how many ended by themselves lately."""
+        with self._lock:
+            child = self._child
+            return {
+                "pid": None if child is None or child.is_ended else child.pid,
+                "deaths": len(self._deaths),
+            }
+
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
@@ -166,7 +177,8 @@ class IndexProcess:
 
     # --- one call -------------------------------------------------------------------------------
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        return self._read(lambda child: child.ask(method, *arguments, **options))
+        with telemetry.span("store", method=method):
+            return self._read(lambda child: child.ask(method, *arguments, **options))
 
     def _read(self, call: Any) -> Any:
         try:
@@ -180,9 +192,10 @@ class IndexProcess:
 
     def _write(self, method: str, *arguments: Any) -> None:
         try:
-            child = self._ready_child()
-            self._has_unflushed = True
-            child.ask(method, *arguments)
+            with telemetry.span("store", method=method):
+                child = self._ready_child()
+                self._has_unflushed = True
+                child.ask(method, *arguments)
         except _Died as died:
             death = self._note(died)
             self._lost_unflushed = False  # whoever wrote hears of it here
@@ -244,6 +257,7 @@ class IndexProcess:
                 self._has_unflushed = False
                 if was_full and self._spare is not None:
                     self._spare.release()
+                telemetry.count(STORE_DEATHS)
                 _log.warning("the process of the page index ended %s", died)
             if self._child is child:
                 self._child = None

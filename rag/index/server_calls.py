@@ -25,6 +25,7 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
+from rag import telemetry
 from rag.deadline import Cancelled, Deadline
 from rag.errors import IndexUnavailable
 from rag.interruptible import InterruptibleNetwork
@@ -133,7 +134,10 @@ class Server:
     ) -> T:
         """One try. Raises Failed, or Cancelled with the deadline."""
         try:
-            with self._network.calling(time.monotonic() + within_s, deadline):
+            with (
+                telemetry.span("store", method=doing),
+                self._network.calling(time.monotonic() + within_s, deadline),
+            ):
                 found = request()
         except (ApiException, QdrantException, RuntimeError, ValueError) as error:
             failed = failure(doing, error, within_s)

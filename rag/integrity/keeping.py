@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rag import failpoints
@@ -35,6 +36,7 @@ from rag.integrity.places import (
     collection_folder,
     kind_of,
 )
+from rag.types import Json
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +93,20 @@ def closed(folder: Path, *, has_failed: bool = False) -> None:
         del _opened[key]
         if not held.has_failed:
             _leave(folder, held.before)
+
+
+def last_close(folder: Path) -> Json | None:
+    """How the folder was left before this process opened it; None where that is not known.
+
+    `at` is when an inventory was last written, which a kill since then does not change.
+    """
+    held = _opened.get(folder.resolve())
+    try:
+        written = (folder / INVENTORY_BEFORE).stat().st_mtime
+    except OSError:
+        return None
+    at = datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
+    return {"clean": held is not None and held.before is not None, "at": at}
 
 
 def set_aside(folder: Path, path: str, *, stamp: str | None = None) -> str | None:

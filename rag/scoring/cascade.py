@@ -17,10 +17,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rag import telemetry
 from rag.geometry import FloatArray
 from rag.scoring.fde import FdeEncoder
 from rag.scoring.fde_signs import scan_signs
 from rag.scoring.packed import IntArray, PackedRows, check_page_numbers, maxsim_packed
+from rag.telemetry import STAGE_SECONDS
 from rag.types import Notice, StageReport
 
 
@@ -119,8 +121,11 @@ class StageClock:
     def stage(self, name: str) -> Iterator[list[int]]:
         handed_on: list[int] = []
         start = time.perf_counter()
-        yield handed_on
+        with telemetry.span(f"stage {name}") as span:
+            yield handed_on
+            span.tell(pages=sum(handed_on))
         ms = (time.perf_counter() - start) * 1000
+        telemetry.observe(STAGE_SECONDS, ms / 1000, stage=str(name))
         self.stages.append(StageReport(str(name), sum(handed_on), ms))
 
 

@@ -24,6 +24,7 @@ from rag.settings.loading import (
     load_settings,
     merged,
     nested,
+    secrets_in,
 )
 from rag.settings.search import (
     ContextSettings,
@@ -36,6 +37,7 @@ from rag.settings.search import (
     WordingSettings,
 )
 from rag.settings.section import Section
+from rag.settings.watching import LogSettings, ObserveSettings
 
 __all__ = [
     "AnswerSettings",
@@ -45,6 +47,8 @@ __all__ = [
     "EncoderSettings",
     "FdeSettings",
     "LegWeights",
+    "LogSettings",
+    "ObserveSettings",
     "OcrSettings",
     "PoolingSettings",
     "RefineSettings",
@@ -64,4 +68,5 @@ __all__ = [
     "load_settings",
     "merged",
     "nested",
+    "secrets_in",
 ]

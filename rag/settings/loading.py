@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from rag.errors import ConfigError
@@ -25,6 +25,7 @@ from rag.settings.ingest import (
 )
 from rag.settings.search import RetrievalSettings
 from rag.settings.section import Section
+from rag.settings.watching import LogSettings, ObserveSettings
 
 
 class Settings(Section):
@@ -38,6 +39,8 @@ class Settings(Section):
     retrieval: RetrievalSettings = RetrievalSettings()
     answer: AnswerSettings = AnswerSettings()
     chat: ChatSettings = ChatSettings()
+    log: LogSettings = LogSettings()
+    observe: ObserveSettings = ObserveSettings()
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,3 +260,13 @@ def _described(field: FieldInfo) -> str:
     default = f"default {'none' if field.default is None else field.default}"
     text = f"{bounds}; {default}" if bounds else default
     return f"{field.description} {text[0].upper()}{text[1:]}."
+
+
+def secrets_in(settings: BaseModel) -> Iterator[str]:
+    """Every key in the settings. A password in an address is known by its place there."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value()
+        elif isinstance(value, BaseModel):
+            yield from secrets_in(value)

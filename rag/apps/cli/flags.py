@@ -101,6 +101,7 @@ class Common:
             ConfigError: as `load_settings` does, of the environment and the file.
             typer.BadParameter: of the flags.
         """
+        from rag.apps.cli import logs
         from rag.errors import ConfigError
         from rag.settings import dotted, load_settings, nested
 
@@ -115,10 +116,12 @@ class Common:
         with as_usage():
             flags = nested(given)
         try:
-            return load_settings(self.config, overrides=flags)
+            settings = load_settings(self.config, overrides=flags)
         except ConfigError as error:
             load_settings(self.config)  # what is wrong without the flags is not theirs
             raise typer.BadParameter(error.message) from error
+        logs.as_set(settings)
+        return settings
 
 
 def setting_values(flags: list[str], *, flag: str = "--set") -> dict[str, Any]:
@@ -175,8 +178,9 @@ def encoder_override(text: str) -> dict[str, str]:
 def opened(settings: Settings, command: str) -> Iterator[Any]:
     """The client, for as long as the command runs."""
     from rag.apps.connection import connect
+    from rag.logs import about
 
-    with connect(settings, command=f"octavo {command}") as octavo:
+    with about(command=command), connect(settings, command=f"octavo {command}") as octavo:
         yield octavo
 
 

@@ -96,7 +96,16 @@ def status(
     job: Annotated[
         str | None, typer.Argument(metavar="[JOB]", help="Only this job, and all of it.")
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print figures as Prometheus reads them.")
+    ] = False,
 ) -> None:
+    if metrics:
+        if job is not None or common.as_json:
+            raise typer.BadParameter("goes with no JOB and no --json", param_hint="--metrics")
+        with opened(common.settings(), "status") as octavo:
+            output.line(octavo.metrics()["text"].rstrip("\n"))
+        return
     if job is not None:
         show_one(common, job, command="status")
         return
@@ -120,11 +129,24 @@ def doctor(common: Common) -> int:
     result = examine(settings, tuning_fault=fault)
     if tuned is not None:
         result = {**result, "tuned": tuned}
+    result = _without_secrets(result)  # an address in the settings may hold a password
     if common.as_json:
         output.emit(result)
     else:
-        report.examination(result, changed=_changed(settings))
+        report.examination(result, changed=_without_secrets(_changed(settings)))
     return exit_codes.DONE if result["usable"] else exit_codes.FAILED
+
+
+def _without_secrets(value: Any) -> Any:
+    from rag.secrets import without_secrets
+
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {name: _without_secrets(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(each) for each in value]
+    return value
 
 
 def _tuned(settings: Settings, collection: str) -> Json | None:

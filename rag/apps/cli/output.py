@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rag.secrets import without_secrets
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -54,6 +56,8 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def error(found: Mapping[str, str], *, as_json: bool) -> None:
+    """The last words of a command that failed; a server's answer among them may hold a key."""
+    found = {name: without_secrets(text) for name, text in found.items()}
     if as_json:
         sys.stderr.write(_json({"error": dict(found)}) + "\n")
         return
@@ -66,7 +70,7 @@ def error(found: Mapping[str, str], *, as_json: bool) -> None:
 def warnings(found: Iterable[Mapping[str, str]]) -> None:
     console = open_console(stderr=True)
     for warning in found:
-        labelled(console, "warning", "yellow", warning["message"])
+        labelled(console, "warning", "yellow", without_secrets(warning["message"]))
 
 
 def note(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from rag.apps.cli.job_report import jobs_table
-from rag.apps.cli.output import clean, open_console, record, table
+from rag.apps.cli.output import clean, open_console, record, size, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -326,9 +326,50 @@ def status(result: Mapping[str, Any]) -> None:
         line = f"{store['name']}: {clean(store['detail'])}"
         open_console().print(Text(line, style="yellow"), soft_wrap=True)
     collections(result)
+    if "disk" in result:
+        console = open_console()
+        for line in _figures(result):
+            console.print(Text(clean(line), style="dim"), soft_wrap=True)
     if not result["jobs"]:
         return
     jobs_table(result["jobs"])
+
+
+def _figures(result: Mapping[str, Any]) -> Iterator[str]:
+    """What `status` says of the folder, a line for each thing."""
+
+    def listed(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{n} {name}" for name, n in counts.items()) or "none"
+
+    yield f"documents: {listed(result['documents'])}; pages: {listed(result['pages'])}"
+    taken = ", ".join(
+        f"{name.replace('_', ' ')} {size(n)}" for name, n in result["bytes"].items() if n
+    )
+    disk = result["disk"]
+    yield (
+        f"disk: {taken or 'nothing'}; {size(disk['free_bytes'])} free, of which "
+        f"{size(disk['reserve_bytes'])} stay so"
+    )
+    close, verified = result["last_close"], result["last_verify"]
+    closed = (
+        "closed: not known"
+        if close is None
+        else (f"closed: {'cleanly, ' if close['clean'] else 'not cleanly since '}{close['at']}")
+    )
+    said = (
+        "never"
+        if verified is None
+        else (
+            f"{verified['at']}, {'ok' if verified['ok'] else str(verified['damaged']) + ' damaged'}"
+        )
+    )
+    yield f"{closed}; verified: {said}"
+    index = result["index"]
+    deaths = sum(each["deaths"] for each in index.get("open", {}).values())
+    yield (
+        f"readers: {result['readers']['detail']}; index: {index['kind']}"
+        + (f", ended {deaths} times" if deaths else "")
+    )
 
 
 _TOLD_BY_CHECKS = ("checks", "encoder_model", "encoder_device", "hub_models", "settings")
