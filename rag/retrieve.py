@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from rag import telemetry
 from rag.deadline import Deadline
@@ -18,6 +19,7 @@ from rag.patch_search import PatchSearch
 from rag.ports import ChatModel, EncodedQuery, PageEncoder, Reranker
 from rag.query import Query, encode
 from rag.ranking.documents import RankedDocument, best_documents, inside
+from rag.ranking.expected import Search, followed
 from rag.ranking.explain import explanation
 from rag.ranking.join import joined
 from rag.ranking.legs import Mode
@@ -238,6 +240,7 @@ class Retriever:
             update={"weights": route.weights(self._settings.weights)}
         )
         ranked, parts = self._ranked(reader, request, mode, settings, stages)
+        everything = list(ranked.order)
         # Who looks for documents is not answered with one of them.
         if route.granularity == "document" and not request.by_document:
             ranked.order = whole_document(
@@ -266,6 +269,36 @@ class Retriever:
             explained = explanation(
                 shown, ranked.order, ranked.legs, ranked.pages, weights, request.expect
             )
+            if request.expect is not None:
+                explained["expected"] |= followed(
+                    reader,
+                    request.expect,
+                    Search(
+                        scope=request.scope,
+                        top_k=request.top_k,
+                        ranked=everything,
+                        order=ranked.order,
+                        shown=shown,
+                        relevance=reranked.scores,
+                        threshold=(
+                            None
+                            if self._settings.select.method == "top_k"
+                            else self._settings.select.threshold
+                        ),
+                        by_document=request.by_document,
+                        cuts=stages.cuts,
+                        scores_of=partial(
+                            self._ranker.scores_of,
+                            reader,
+                            RankRequest(
+                                request.query, request.top_k, mode, request.exact, request.scope
+                            ),
+                            settings,
+                            ranked.asked,
+                        ),
+                        left_out=ranked.asked.left_out,
+                    ),
+                )
         return SearchResult(
             hits=tuple(found),
             record_ids=tuple(record_ids),
@@ -322,6 +355,9 @@ class Retriever:
         if request.explain:
             weights = self._settings.weights.model_dump()
             explained = explanation((), (), {}, {}, weights, request.expect)
+            if request.expect is not None:
+                nothing = Search(request.scope, request.top_k, is_routed=False)
+                explained["expected"] |= followed(reader, request.expect, nothing)
         return SearchResult(
             hits=(),
             record_ids=(),

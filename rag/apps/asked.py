@@ -9,11 +9,12 @@ from typing import Any
 
 from PIL import Image
 
-from rag.errors import InputError
+from rag.errors import InputError, NotFound
 from rag.filters import Condition, Filter
 from rag.geometry import Box
 from rag.page_region import PageRegion
 from rag.query import Query
+from rag.ranking.expected import unknown
 from rag.ranking.legs import Mode
 from rag.ranking.route import RouteName
 from rag.repository import CollectionReader
@@ -227,3 +228,25 @@ def readers_asked(readers: Sequence[str] | None) -> tuple[str, ...] | None:
         if entry != "*" and not (kind in ("user", "group") and separator and name):
             raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
     return tuple(sorted(set(readers)))
+
+
+def page_expected(
+    reader: CollectionReader, expect: Sequence[Any] | None
+) -> tuple[PageRef | None, Json | None]:
+    """The page that a search should follow, or why it cannot be followed.
+
+    Raises:
+        InputError: `ambiguous_document`.
+    """
+    if expect is None:
+        return None, None
+    name, page_number = str(expect[0]), int(expect[1])
+    try:
+        return PageRef(reader.resolve_document(name), page_number), None
+    except NotFound as error:
+        filled = reader.source_being_filled(name)
+        lost = unknown(error)
+        if filled is not None:
+            why = f"{filled} is being ingested, and not visible yet."
+            lost = {"outcome": "not_published", "why": why}
+        return None, {"rank": None, "candidate": False, **lost}

@@ -19,6 +19,7 @@ from rag.apps.asked import (
     beyond_text,
     is_by_document,
     mode_asked,
+    page_expected,
     pages_given,
     query_asked,
     readers_asked,
@@ -104,9 +105,7 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService, Figur
             away_from=away_from,
             strength=strength,
         )
-        expected = None
-        if expect is not None:
-            expected = PageRef(reader.resolve_document(str(expect[0])), int(expect[1]))
+        expected, lost = page_expected(reader, expect)
         request = SearchRequest(
             asked,
             top_k,
@@ -148,7 +147,10 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService, Figur
             "tuned": self._engine.tuning(collection) is not None,
             "timings_ms": timings(start, found.stages),
         }
-        return shown | ({"explain": found.explanation} if explain else {})
+        if not explain:
+            return shown
+        assert found.explanation is not None  # asked for
+        return shown | {"explain": found.explanation | ({"expected": lost} if lost else {})}
 
     def ask(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from rag import telemetry
 from rag.apps.ownership import Connected, acquire_or_connect, folder_busy, read_owner
 from rag.apps.service_base import ConnectionBase, ServiceBase
 from rag.errors import NotFound
@@ -110,7 +111,8 @@ class UpkeepConnection(ConnectionBase):
             before = _verified(self._settings, True, progress)
             if dry_run:
                 return {"dry_run": True, **before.as_dict()}
-            return _repaired(self._settings, before, progress)
+            with telemetry.span("repair", damaged=len(before.damage)):
+                return _repaired(self._settings, before, progress)
 
     @contextmanager
     def _owned_folder(self, *, wait_s: float) -> Iterator[bool]:

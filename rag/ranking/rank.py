@@ -22,6 +22,7 @@ from rag.ranking.document_scores import DocumentScores
 from rag.ranking.document_vectors import DocumentVectors
 from rag.ranking.documents import documents_in, first_documents
 from rag.ranking.documents import inside as within
+from rag.ranking.expected import Cut, legs_of
 from rag.ranking.fuse import fused
 from rag.ranking.legs import Legs, Mode
 from rag.ranking.refine import patch_access, refine
@@ -29,7 +30,7 @@ from rag.repository import CollectionReader, PageSummary
 from rag.scoring.cascade import StageClock
 from rag.scoring.lexical import query_vector
 from rag.settings import RetrievalSettings
-from rag.types import Notice, PageField, SparseVector
+from rag.types import Candidate, Notice, PageField, SparseVector
 from rag.wording.variants import query_terms
 
 LegQuery = FloatArray | SparseVector
@@ -81,6 +82,11 @@ class Stages(StageClock):
     """What the stages of one search leave for its result."""
 
     warnings: list[Notice] = field(default_factory=list)
+    cuts: dict[str, Cut] = field(default_factory=dict)  # by leg, of those that cut
+
+
+def _cut(candidates: Sequence[Candidate]) -> Cut:
+    return Cut(len(candidates), candidates[-1].score if candidates else 0.0)
 
 
 @dataclass
@@ -136,6 +142,21 @@ class Ranker:
                 by_vector = self._caches.vectors(reader, asked.encoded.dense)
                 known = replace(known, vector_scores=by_vector)
         return _Search(self._patches, reader, request, settings, asked, known, stages).run()
+
+    def scores_of(
+        self,
+        reader: CollectionReader,
+        request: RankRequest,
+        settings: RetrievalSettings,
+        asked: QueryVectors,
+        record_id: str,
+    ) -> dict[str, float]:
+        """What each leg says of a page, whether or not it would hand it on."""
+        documents = self._caches.scores.known(reader)
+        known = _Documents(documents.languages, documents.has_captions)
+        stages = Stages()
+        search = _Search(self._patches, reader, request, settings, asked, known, stages)
+        return legs_of(search.own_scores(record_id), record_id)
 
     def documents(
         self,
@@ -224,6 +245,9 @@ class _Search:
             self._refine(ranked)
         return ranked
 
+    def own_scores(self, record_id: str) -> Legs:
+        return self._searched([record_id])
+
     def _refine(self, ranked: Ranked) -> None:
         access = patch_access(
             self._reader,
@@ -283,8 +307,10 @@ class _Search:
         pool: set[str] = set()
         if first:
             with stages.stage("legs") as counts:
-                for found in reader.search_many(first, scope):
+                handed_on = reader.search_many(first, scope)
+                for (name, _, _), found in zip(first, handed_on, strict=True):
                     pool.update(candidate.record_id for candidate in found)
+                    stages.cuts[name.value] = _cut(found)
                 counts.append(len(pool))
         if PageField.PATCHES in self._vectors:
             limit = max(settings.leg_candidates, request.top_k) + (self._asked.left_out is not None)
@@ -292,6 +318,7 @@ class _Search:
             close = self._patches.best(reader, scope, tokens, limit)
             stages.stages += close.stages
             stages.warnings += close.warnings
+            stages.cuts[PageField.PATCHES.value] = _cut(close.candidates)
             self._exact_maxsim |= {each.record_id: each.score for each in close.candidates}
             pool.update(self._exact_maxsim)
         scores = self._documents.scores

@@ -132,6 +132,27 @@ class CollectionReader:
         self._document(self._snapshot(), document_id)
         return self._manifest.history(self.collection, document_id)
 
+    def is_being_filled(self, document_id: str) -> bool:
+        """Whether a version of a document of this collection is on its way, and not visible yet.
+
+        Raises:
+            NotFound: `unknown_document`; who may not read it learns nothing of it.
+        """
+        self._document(self._snapshot(), document_id)
+        staged = self._manifest.staging(self.collection)
+        return any(staged_id == document_id for staged_id, _, _ in staged)
+
+    def source_being_filled(self, name: str) -> str | None:
+        """The source of a document that is filled for the first time; for the owner and for who
+        ingests it, since nobody else is known to be allowed to read it.
+        """
+        for document_id, source, ingested_by in self._manifest.staging(self.collection):
+            if not (self._principal.is_owner or ingested_by == self._principal.subject):
+                continue
+            if name in (document_id, source, PurePosixPath(source).name):
+                return source
+        return None
+
     def resolve_document(self, name: str) -> str:
         """The document id that a person means: an id, a source, or a file name.
 

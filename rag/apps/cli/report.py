@@ -104,7 +104,9 @@ def explanation(result: Mapping[str, Any]) -> None:
     legs.add_row("", "weight", *("-" if w is None else f"{w:g}" for w in weights), style="dim")
     if rows:
         console.print(legs)
-    if followed and not followed["rank"]:
+    if followed and "why" in followed:
+        console.print(Text(f"The expected page: {clean(followed['why'])}"), soft_wrap=True)
+    elif followed and not followed["rank"]:
         console.print("The expected page was no candidate of any leg.")
 
 
