@@ -186,7 +186,7 @@ def started_owner(folder: Path, doing: str) -> tuple[subprocess.Popen[str], int]
     return owner, int(owner.stdout.readline())
 
 
-@pytest.mark.parametrize("doing", ["waits", "writes"])
+@pytest.mark.parametrize("doing", ["writes", pytest.param("waits", marks=pytest.mark.nightly)])
 def test_it_ends_with_a_killed_owner_and_whoever_comes_next_finds_what_was_flushed(tmp_path, doing):
     owner, pid = started_owner(tmp_path / "index", doing)
     with owner:
@@ -198,6 +198,7 @@ def test_it_ends_with_a_killed_owner_and_whoever_comes_next_finds_what_was_flush
     assert is_gone(pid)
 
 
+@pytest.mark.nightly  # waits out the five seconds
 def test_who_comes_while_another_has_it_open_waits_and_is_then_told(tmp_path):
     first = IndexProcess(tmp_path / "index", SPEC)
     opened: list[IndexProcess] = []
