@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -26,12 +27,12 @@ import numpy as np
 import psutil
 
 from eval.bench import record
-from rag import Octavo
 from rag.testing import make_pdf
 
 GOAL = 2.0
 _MORE_DOCUMENTS = 40  # of 50 pages, more than a spell takes in
 _UNTIL_PAGES_FLOW_S = 3.0
+_SAMPLE_S = 0.1
 _HISTORY = Path("eval/history/search_while_ingesting.jsonl")
 _QUERIES = ("which words are indexed", "what does a page cost", "license", "numbers of a report")
 _OWNER = """
@@ -45,6 +46,29 @@ if __name__ == "__main__":
             octavo.ingest(sys.argv[3])
             sys.exit("the documents to ingest did not last")
         sys.stdin.read()
+"""
+_SEARCHER = """
+import json, sys, time
+from rag import Octavo
+if __name__ == "__main__":
+    data, spell_s, queries = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
+    seconds = []
+    with Octavo(data) as octavo:
+        print("ready", flush=True)
+        started = time.monotonic()
+        while time.monotonic() - started < spell_s:
+            asked = time.perf_counter()
+            octavo.search(queries[len(seconds) % len(queries)])
+            seconds.append(time.perf_counter() - asked)
+            time.sleep(0.1)  # or the searches would be most of the load
+    print(json.dumps(seconds), flush=True)
+"""
+_FIRST_INGEST = """
+import sys
+from rag import Octavo
+if __name__ == "__main__":
+    with Octavo(sys.argv[1]) as octavo:
+        octavo.ingest(sys.argv[2])
 """
 _BURNER = """
 import os
@@ -109,8 +133,8 @@ def _prepare(folder: Path, n_pages: int, *, n_spells: int) -> None:
     write(folder / "docs", max(1, n_pages // 50))
     for number in range(n_spells):
         write(folder / f"more-{number}", _MORE_DOCUMENTS)
-    with Octavo(folder / "data") as octavo:
-        octavo.ingest(folder / "docs")
+    command = [sys.executable, "-c", _FIRST_INGEST, str(folder / "data"), str(folder / "docs")]
+    subprocess.run(command, check=True)
 
 
 def _round(data: Path, more: Path, spell_s: float, n_threads: float) -> dict[str, float]:
@@ -137,18 +161,14 @@ def _round(data: Path, more: Path, spell_s: float, n_threads: float) -> dict[str
 
 def _searched(data: Path, spell_s: float, tree: int | None) -> tuple[list[float], float]:
     """Seconds of each search, and how many threads of a process and its children were busy."""
-    seconds: list[float] = []
     n_busy: list[int] = []
-    with Octavo(data) as octavo:
-        started = time.monotonic()
-        while time.monotonic() - started < spell_s:
-            query = _QUERIES[len(seconds) % len(_QUERIES)]
-            asked = time.perf_counter()
-            octavo.search(query)
-            seconds.append(time.perf_counter() - asked)
-            time.sleep(0.1)  # or the searches would be most of the load
+    command = [sys.executable, "-c", _SEARCHER, str(data), str(spell_s), *_QUERIES]
+    with _started(command) as searcher:
+        assert searcher.stdout is not None
+        while not select.select([searcher.stdout], [], [], _SAMPLE_S)[0]:
             if tree is not None:
                 n_busy.append(_n_busy_threads(tree))
+        seconds: list[float] = json.loads(searcher.stdout.readline())
     return seconds, float(np.mean(n_busy or [0]))
 
 
