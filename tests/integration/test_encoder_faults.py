@@ -36,7 +36,7 @@ def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
             },
             environ={},
         )
-        monkeypatch.setattr("rag.wiring.load_encoder", lambda _: encoder)
+        monkeypatch.setattr("rag.wiring.engine.load_encoder", lambda _: encoder)
         told: list[Json] = []
         with Engine(settings) as engine:
             totals = Service(engine, Principal.owner()).ingest(

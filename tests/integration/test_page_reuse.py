@@ -76,7 +76,7 @@ def opened(folder: Path, encoder: Counting, **settings: Any) -> Iterator[Engine]
         pytest.MonkeyPatch.context() as patch,
         Engine(load_settings(overrides=chosen, environ={})) as engine,
     ):
-        patch.setattr("rag.wiring.load_encoder", lambda _: encoder)
+        patch.setattr("rag.wiring.engine.load_encoder", lambda _: encoder)
         yield engine
 
 

@@ -45,7 +45,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         pytest.MonkeyPatch.context() as patch,
         Engine(load_settings(overrides=overrides, environ={})) as opened,
     ):
-        patch.setattr("rag.wiring.load_encoder", lambda _: GridEncoder())
+        patch.setattr("rag.wiring.engine.load_encoder", lambda _: GridEncoder())
         Service(opened, Principal.owner()).ingest(paths=[folder / "letters.pdf"], collection="c")
         yield opened
 

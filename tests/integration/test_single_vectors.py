@@ -73,7 +73,7 @@ def searched(folder: Path, encoder: PageEncoder, **retrieval: Any) -> Iterator[S
         pytest.MonkeyPatch.context() as patch,
         Engine(load_settings(overrides=chosen, environ={})) as engine,
     ):
-        patch.setattr("rag.wiring.load_encoder", lambda _: encoder)
+        patch.setattr("rag.wiring.engine.load_encoder", lambda _: encoder)
         yield Service(engine, Principal.owner())
 
 

@@ -55,7 +55,7 @@ def opened(folder: Path, encoder: PageEncoder, **settings: Any) -> Iterator[Engi
         pytest.MonkeyPatch.context() as patch,
         Engine(load_settings(overrides=chosen, environ={})) as engine,
     ):
-        patch.setattr("rag.wiring.load_encoder", lambda _: encoder)
+        patch.setattr("rag.wiring.engine.load_encoder", lambda _: encoder)
         yield engine
 
 
@@ -265,7 +265,7 @@ def test_a_vector_a_page_marks_the_words_of_the_question(tmp_path: Path) -> None
 def test_the_command_line_draws_maps(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("rag.wiring.load_encoder", lambda _: GridEncoder())
+    monkeypatch.setattr("rag.wiring.engine.load_encoder", lambda _: GridEncoder())
 
     def told(*arguments: str) -> dict[str, Any]:
         capsys.readouterr()

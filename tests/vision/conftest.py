@@ -13,6 +13,6 @@ from rag.wiring import load_encoder_here
 def loaded_here() -> Iterator[None]:
     """Models load in this process, which has torch already; elsewhere that takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("rag.wiring", "rag.apps.estimation", "rag.apps.model_check"):
+        for user in ("rag.wiring.engine", "rag.apps.estimation", "rag.apps.model_check"):
             patch.setattr(f"{user}.load_encoder", load_encoder_here)
         yield

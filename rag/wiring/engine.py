@@ -1,29 +1,23 @@
-"""Chooses implementations, and builds what one process needs of them; nowhere else does."""
+"""One data folder, opened: what one process needs of it, each part made when first wanted."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
-import shutil
 import threading
 import time
-from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Self, assert_never
 
 from rag.answer.extractive import ExtractiveAnswers
 from rag.answer.generated.model import GeneratedAnswers
 from rag.ask import Asker
-from rag.chat.choose import chat_model, require_chat
+from rag.chat.choose import require_chat
 from rag.disk_room import DiskRoom, SpareRoom
-from rag.encoders.minilm import MiniLm
-from rag.encoders.words import WordsEncoder
-from rag.errors import ConfigError, IndexMismatch, IndexUnavailable, InputError
-from rag.folder_copy import copied_bytes, copy_folder
-from rag.index.process import IndexChild, IndexProcess
+from rag.errors import IndexMismatch, IndexUnavailable, InputError
+from rag.index.process import IndexProcess
 from rag.integrity import keeping, places
 from rag.manifest import (
     Manifest,
@@ -58,135 +52,23 @@ from rag.repository import (
 )
 from rag.rerankers.choose import Rerankers
 from rag.retrieve import Retriever, SearchModels
-from rag.scoring.cascade import Cascade, CascadeWidths, PackedSearch
 from rag.scoring.coded_pages import CodedPages
-from rag.scoring.device import choose_device
-from rag.scoring.fde import FdeEncoder, FdeSpec
-from rag.scoring.pool import pooling_identity
+from rag.scoring.fde import FdeEncoder
 from rag.settings import (
     AnswerSettings,
-    ChatSettings,
-    EncoderSettings,
-    FdeSettings,
     RetrievalSettings,
     Settings,
     changed_answers,
     changed_retrieval,
 )
-from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning, write_tuning
+from rag.tuned import Tuning, read_tuning, tuning_path, with_tuning
 from rag.types import Json, Notice, Principal
+from rag.wiring.identity import collection_identity
+from rag.wiring.indexes import FDE_FILE, PACK_FOLDER, delete_index, open_index, starting_child
+from rag.wiring.models import fde_spec, load_chat, load_encoder, packed_search
+from rag.wiring.whole_folder import copy_data_folder, replace_tuning, require_whole_folder
 
 _log = logging.getLogger(__name__)
-
-# Raised when records, manifest or the meaning of a stored field change.
-SCHEMA_VERSION = 2
-
-
-def cascade_widths(settings: RetrievalSettings) -> CascadeWidths:
-    return CascadeWidths(
-        fde=settings.candidates,
-        bits=settings.int8_candidates,
-        rescore=settings.exact_pages,
-        scan_rows=settings.scan_rows,
-    )
-
-
-def packed_search(fde: FdeEncoder, settings: RetrievalSettings) -> PackedSearch:
-    """What finds pages by MaxSim on this machine.
-
-    Raises:
-        ConfigError: a CUDA device is asked for and cannot be had.
-    """
-    widths = cascade_widths(settings)
-    cascade = Cascade(fde, widths)
-    device = choose_device(settings.device).name
-    if device == "cpu":
-        return cascade
-    from rag.scoring.device_scan import DeviceScan  # brings torch
-
-    return DeviceScan(
-        cascade, device=device, rescore=widths.rescore, budget_bytes=settings.device_bytes
-    )
-
-
-def load_encoder(chosen: EncoderSettings) -> PageEncoder:
-    """Raises ConfigError or BackendError where its weights are not to be had. Close it."""
-    if chosen.name not in ("colpali", "dense"):
-        return load_encoder_here(chosen)
-    from rag.encoders.process import EncoderProcess  # processes that words do without
-
-    # Without a GPU to be seen there is nothing to share the pages among.
-    devices = ("",) if chosen.device == "cpu" else None
-    load = partial(load_encoder_here, chosen)
-    return EncoderProcess(load, devices=devices, restarts=chosen.restarts)
-
-
-def load_encoder_here(chosen: EncoderSettings) -> PageEncoder:
-    """The encoder in this process, where a crash of its libraries is ours."""
-    match chosen.name:
-        case "words":
-            return WordsEncoder(MiniLm.load(chosen.weights, threads=chosen.threads))
-        case "colpali":
-            _require_vision_extra(chosen.name)
-            if chosen.trust_remote_code:
-                from rag.encoders.own_rows import OwnRowsEncoder
-
-                return OwnRowsEncoder.load(chosen)
-            from rag.encoders.colpali import ColPaliEncoder  # brings torch
-
-            return ColPaliEncoder.load(chosen)
-        case "dense":
-            _require_vision_extra(chosen.name)
-            from rag.encoders.dense import DenseEncoder  # brings torch
-
-            return DenseEncoder.load(chosen)
-        case "remote":
-            from rag.encoders.remote import RemoteEncoder  # a client that only servers want
-
-            return RemoteEncoder.connect(chosen)
-        case "custom":
-            from rag.encoders.custom import load_custom_encoder  # runs code that settings name
-
-            return load_custom_encoder(chosen)
-        case other:
-            assert_never(other)
-
-
-def _require_vision_extra(name: str) -> None:
-    if importlib.util.find_spec("colpali_engine") is None:
-        raise ConfigError(
-            f"the {name} encoder is not installed",
-            next_step="Install it with pip install 'octavo[vision]'.",
-        )
-
-
-def load_chat(chosen: ChatSettings) -> ChatModel | None:
-    """The chat model of the settings, None where they name none. Close it.
-
-    Raises:
-        ConfigError: a model without a server, a provider without its package.
-        ModelFailed: a local model that cannot be loaded.
-    """
-    if chosen.model is None or chosen.provider == "openai":
-        return chat_model(chosen)
-    if chosen.provider == "local":
-        from rag.local_chat.choose import local_chat  # brings torch where it is asked for
-
-        return local_chat(chosen)
-    from rag.langchain_adapter import LangChainChat  # a library that other providers do without
-
-    return LangChainChat.connect(chosen)
-
-
-def fde_spec(chosen: FdeSettings, *, dim: int) -> FdeSpec:
-    return FdeSpec(
-        dim=dim,
-        repetitions=chosen.repetitions,
-        simhash_bits=chosen.simhash_bits,
-        projection_dim=chosen.projection_dim,
-        seed=chosen.seed,
-    )
-
 
 _MAX_RETRIEVERS = 32  # of one process; each keeps what it learned of documents
 _MATTER_TO_MAXSIM = {
@@ -199,38 +81,7 @@ _MATTER_TO_MAXSIM = {
     "codes",
     "code_bits",
 }
-_INDEX_FOLDER, _PACK_FOLDER, _FDE_FILE = "index", "packed", "fde.npz"
 _SPARE_FILE = "spare-room"  # while the folder is open
-
-
-def _server_name(folder: Path) -> str:
-    """What the index in a collection's folder is called on a Qdrant server."""
-    return f"octavo-{folder.name}"
-
-
-def upkeep_index(settings: Settings, folder: Path, spec: IndexSpec) -> PageIndex:
-    """The records in a collection's folder, for who looks at them without an engine. Close it.
-
-    The embedded store runs in a process of its own, whatever the settings: damage may end it.
-
-    Raises:
-        IndexUnavailable: it cannot be opened.
-        IndexMismatch: it holds records of another shape.
-    """
-    store = settings.store
-    if store.qdrant_url is None:
-        return IndexProcess(folder / _INDEX_FOLDER, spec)
-    from rag.index.qdrant import QdrantIndex
-
-    key = store.qdrant_api_key
-    return QdrantIndex.connect(
-        store.qdrant_url,
-        collection=_server_name(folder),
-        spec=spec,
-        api_key=None if key is None else key.get_secret_value(),
-        search_s=store.search_timeout_s,
-        wait_s=store.qdrant_wait_s,
-    )
 
 
 class Engine:
@@ -387,6 +238,7 @@ class Engine:
         """
         if not self.repository.has_collection(collection):
             self._compare_encoder()
+            self.finish_drops()  # one of this name would take the new one's index with it
         self.repository.ensure_collection(collection, self._identity(collection))
         return self.repository.writer(principal, collection)
 
@@ -441,19 +293,7 @@ class Engine:
         require_collection_name(collection)
         path = tuning_path(self.folder, collection)
         with self._lock:
-            try:
-                was_there = path.exists()
-                if tuning is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    write_tuning(path, tuning)
-            except OSError as error:
-                raise ConfigError(
-                    f"{path.name} of collection {collection!r} cannot be "
-                    f"{'removed' if tuning is None else 'written'}: {error.strerror}",
-                    code="not_written",
-                    next_step="Make the data folder writable, with room, and run it again.",
-                ) from error
+            was_there = replace_tuning(path, collection, tuning)
             self._tunings.pop(collection, None)
             for key in [key for key in self._retrievers if key[0] == collection]:
                 del self._retrievers[key]
@@ -475,7 +315,7 @@ class Engine:
         with self._lock:
             if collection not in self._fdes:
                 spec = fde_spec(self.settings.fde, dim=self.encoder.identity.dim)
-                path = self._collection_folder(collection) / _FDE_FILE
+                path = self._collection_folder(collection) / FDE_FILE
                 if path.exists():
                     self._fdes[collection] = FdeEncoder.load(path, spec=spec)
                 else:
@@ -493,7 +333,7 @@ class Engine:
                 fde = self.fde(collection)
                 spec = PackSpec(self.encoder.identity.dim, fde.spec.fde_size, fde.fingerprint)
                 index = self._index(collection)
-                folder = self._collection_folder(collection) / _PACK_FOLDER
+                folder = self._collection_folder(collection) / PACK_FOLDER
                 with self._unhurried(index):
                     self._packs[collection], _ = open_synced(folder, spec, index)
             return self._packs[collection]
@@ -532,7 +372,7 @@ class Engine:
         found = sorted(path.name for path in collections.glob("*"))
         for name in self.repository.unused_folders(found):
             try:
-                self._delete_index(collections / name)
+                delete_index(self.settings.store, collections / name)
             except IndexUnavailable as error:  # nobody is in the way of what nobody uses
                 _log.warning("an unused index stays until the next time: %s", error.message)
         try:
@@ -554,21 +394,30 @@ class Engine:
 
         Raises:
             NotFound: `unknown_collection`.
-            InputError: `not_permitted`.
+            InputError: `not_permitted`; `collection_in_use` while a job is at work in it.
         """
         self.repository.identity(principal, collection)
+        self.repository.dropping.require_idle(collection)
         self.finish_drops()  # of another collection that had this name
         if self.repository.drop_replacement(collection):
             self.remove_unused()
         self.repository.dropping.begin(principal, collection)
+        self._forget(collection)
+        left = self.finish_drops()[collection]
+        self._forget(collection)  # a search that was on its way may have opened it again
+        return {"dropped": collection, "left": left}
+
+    def _forget(self, collection: str) -> None:
+        """Whatever this process holds of a collection that is dropped: its name may come again."""
         with self._lock:
-            for held in (self._retrievers, self._patch_searches):
-                for key in [key for key in held if key[0] == collection]:
-                    del held[key]
+            for key in [key for key in self._patch_searches if key[0] == collection]:
+                del self._patch_searches[key]
+            # They hold the caches, and those know documents by collection and generation.
+            self._retrievers.clear()
+            self._document_caches = DocumentCaches()
             self._fdes.pop(collection, None)
             self._tunings.pop(collection, None)
         self.let_go_of(collection)
-        return {"dropped": collection, "left": self.finish_drops()[collection]}
 
     def finish_drops(self) -> dict[str, dict[str, int]]:
         """Delete the indexes of dropped collections, and then forget these; what is left of them.
@@ -580,7 +429,7 @@ class Engine:
         for name, folder in self.repository.dropping.begun().items():
             place = self.folder / "collections" / folder
             tuning_path(self.folder, name).unlink(missing_ok=True)
-            self._delete_index(place)
+            delete_index(self.settings.store, place)
             left[name] = self.repository.dropping.finish(name) | {"indexes": int(place.exists())}
         return left
 
@@ -592,30 +441,14 @@ class Engine:
             InputError: as `copy_folder`, and `inside_folder`.
             BackendError: `disk_full`.
         """
-        if self.settings.store.qdrant_url is not None:
-            raise ConfigError(
-                "the vectors are on a Qdrant server, which a copy of this folder would not hold",
-                code="index_elsewhere",
-                next_step="Use `octavo export`, or the server's own snapshots with a copy of the "
-                "folder.",
-            )
-        if target.absolute().is_relative_to(self.folder.absolute()):
-            raise InputError(
-                "a snapshot cannot lie in the folder that it is of",
-                code="inside_folder",
-                next_step="Name a folder outside of the data folder.",
-            )
+        require_whole_folder(self.settings, target)
         start = time.monotonic()
         with self.repository.standing_still():
             with self._lock:
                 indexes = list(self._indexes.values())
             for index in indexes:
                 index.flush()
-            parts = (places.COLLECTIONS, places.SOURCES, OCR_FOLDER)
-            parent = target.absolute().parent
-            if parent.is_dir():
-                DiskRoom(parent).require(copied_bytes(self.folder, parts))
-            size_bytes = copy_folder(self.folder, target, database=places.MANIFEST, parts=parts)
+            size_bytes = copy_data_folder(self.folder, target)
         return {
             "snapshot": target.name,
             "size_bytes": size_bytes,
@@ -663,30 +496,23 @@ class Engine:
     def _index(self, collection: str) -> PageIndex:
         with self._lock:
             if collection not in self._indexes:
-                with self._index_child() as child:
+                with starting_child(self.settings.store) as child:
                     fde = self.fde(collection)
                     identity = self.encoder.identity
                     spec = IndexSpec(identity.dim, identity.dense_dim, fde.spec.fde_size)
                     folder = self._collection_folder(collection)
                     folder.mkdir(parents=True, exist_ok=True)
-                    self._indexes[collection] = self._opened_index(collection, folder, spec, child)
-                if not (folder / _FDE_FILE).exists():
-                    fde.save(folder / _FDE_FILE)
+                    self._indexes[collection] = open_index(
+                        self.settings.store,
+                        folder,
+                        spec,
+                        child=child,
+                        spare=self._spare,
+                        has_records=lambda: self._has_records(collection),
+                    )
+                if not (folder / FDE_FILE).exists():
+                    fde.save(folder / FDE_FILE)
             return self._indexes[collection]
-
-    @contextlib.contextmanager
-    def _index_child(self) -> Iterator[IndexChild | None]:
-        """A process for the index, which starts while the encoder loads."""
-        store = self.settings.store
-        if store.qdrant_url is not None or not store.index_process:
-            yield None
-            return
-        child = IndexChild()
-        try:
-            yield child
-        except BaseException:
-            child.end()
-            raise
 
     def _unhurried(self, index: PageIndex) -> contextlib.AbstractContextManager[None]:
         """For what may take longer than a search, once the server answers."""
@@ -695,49 +521,8 @@ class Engine:
         index.require_ready()
         return index.unhurried()
 
-    def _opened_index(
-        self, collection: str, folder: Path, spec: IndexSpec, child: IndexChild | None
-    ) -> PageIndex:
-        store = self.settings.store
-        if child is not None:
-            return IndexProcess(folder / _INDEX_FOLDER, spec, child=child, spare=self._spare)
-        if store.qdrant_url is None:
-            from rag.index.edge import EdgeIndex  # the store itself, which other processes have
-
-            return EdgeIndex.open(folder / _INDEX_FOLDER, spec)
-        # Half a second of imports that the embedded store does without.
-        from rag.index.qdrant import QdrantIndex
-
-        key = store.qdrant_api_key
-        return QdrantIndex.connect(
-            store.qdrant_url,
-            collection=_server_name(folder),
-            spec=spec,
-            api_key=None if key is None else key.get_secret_value(),
-            search_s=store.search_timeout_s,
-            wait_s=store.qdrant_wait_s,
-            has_records=lambda: self._has_records(collection),
-        )
-
     def _has_records(self, collection: str) -> bool:
         return self.repository.reader(Principal.owner(), collection).n_pages() > 0
-
-    def _delete_index(self, folder: Path) -> None:
-        store = self.settings.store
-        if store.qdrant_url is not None and (folder / _FDE_FILE).exists():
-            from rag.index.qdrant import drop_collection
-
-            key = store.qdrant_api_key
-            drop_collection(
-                store.qdrant_url,
-                _server_name(folder),
-                api_key=None if key is None else key.get_secret_value(),
-            )
-        for name in (_INDEX_FOLDER, _PACK_FOLDER):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / _FDE_FILE).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # what a user put there keeps the folder
-            folder.rmdir()
 
     def _collection_folder(self, collection: str) -> Path:
         if not is_replacement(collection):
@@ -771,22 +556,9 @@ class Engine:
 
     def _identity(self, collection: str) -> Json:
         """What vectors and records of the collection mean; a difference in any part is refused."""
-        identity = self.encoder.identity
-        return {
-            "schema": SCHEMA_VERSION,
-            "encoder": str(identity),
-            "dim": identity.dim,
-            "dense_dim": identity.dense_dim,
-            **{f"encoder.{key}": value for key, value in identity.settings.items()},
-            # Another resolution makes other vectors of the same page.
-            **({"render.dpi": self.settings.render.dpi} if self.encoder.wants_image else {}),
-            # Nothing where pages stay as they are: collections made before pooling stay readable.
-            **{
-                f"pooling.{key}": value
-                for key, value in pooling_identity(self.settings.pooling).items()
-            },
-            "fde": self._fde_fingerprint(collection),
-        }
+        return collection_identity(
+            self.settings, self.encoder, fde_fingerprint=self._fde_fingerprint(collection)
+        )
 
     def _fde_fingerprint(self, collection: str) -> str:
         try:
