@@ -49,7 +49,7 @@ def files_of(
 
     Args:
         request: what is synced.
-        placed: the documents that are known.
+        placed: the documents that whoever syncs knows of.
         max_file_bytes: larger files are refused.
 
     Raises:
@@ -134,11 +134,12 @@ def sync(
     Raises:
         InputError: as `files_of` does; nothing was done.
     """
-    files = files_of(request, writer.placed(), max_file_bytes=max_file_bytes)
+    placed = writer.known(writer.placed())
+    files = files_of(request, placed, max_file_bytes=max_file_bytes)
     left: Counter[str] = Counter()
 
     def settle_missing() -> Iterator[Json]:
-        missing = list(_missing(request.folder, writer.placed()))
+        missing = list(_missing(request.folder, writer.known(writer.placed())))
         summaries = known() if missing else {}
         for each in missing:
             held = summaries.get(each.document_id)
@@ -166,16 +167,18 @@ class Rehearsal:
     Args:
         collection: its name.
         placed: where the files of its documents were.
-        held: the documents, by id.
+        known: those of them that whoever asks knows of.
+        held: the documents that can be seen, by id.
     """
 
     def __init__(
         self,
         collection: str,
         placed: Sequence[PlacedDocument],
+        known: Sequence[PlacedDocument],
         held: Mapping[str, DocumentSummary],
     ) -> None:
-        self._placed = placed
+        self._known = known
         self._held = held
         self._places = Places(collection, placed)
         self._moved: set[str] = set()
@@ -184,9 +187,9 @@ class Rehearsal:
         self, request: SyncRequest, options: IngestOptions, *, max_file_bytes: int
     ) -> Iterator[Json]:
         """Raises InputError as `files_of` does."""
-        for file in files_of(request, self._placed, max_file_bytes=max_file_bytes):
+        for file in files_of(request, self._known, max_file_bytes=max_file_bytes):
             yield self._of_file(file, options)
-        for each in _missing(request.folder, self._placed):
+        for each in _missing(request.folder, self._known):
             if each.document_id not in self._moved:
                 yield _event(each, "would_delete" if request.deletes else "missing")
 
@@ -221,7 +224,7 @@ class Rehearsal:
     def _moved_from(self, incoming: Incoming) -> PlacedDocument | None:
         same = [
             each
-            for each in self._placed
+            for each in self._known
             if each.document_id not in self._moved
             and each.document_id in self._held
             and self._held[each.document_id].sha256 == incoming.sha256

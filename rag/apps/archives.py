@@ -58,6 +58,7 @@ class ArchiveService(ServiceBase):
 
     def snapshot(self, *, path: str) -> Json:
         """A copy of the data folder as it is at one moment; searches go on, writes wait."""
+        self._require_owner("snapshot")
         return self._engine.snapshot(Path(path))
 
     def drop_collection(self, *, collection: str) -> Json:

@@ -102,6 +102,7 @@ class JobService(ServiceBase):
         """
         from rag.apps.job_worker import JobWorker, Until  # it stands on the service
 
+        self._require_owner("working on the queue")
         worked_on = JobWorker(self._engine, on_event).run(Until(until))
         return {"jobs": [job_told(job) for job in worked_on]}
 

@@ -77,8 +77,13 @@ class LifecycleService(ServiceBase):
         """What `sync` would do with the same options: `documents` as its events, and `totals`."""
         engine = self._engine
         is_there = engine.repository.has_collection(collection)
-        placed = engine.writer(self._principal, collection).placed() if is_there else []
-        rehearsal = Rehearsal(collection, placed, self._documents(collection))
+        rehearsal = Rehearsal(collection, [], [], {})
+        if is_there:
+            writer = engine.writer(self._principal, collection)
+            placed = writer.placed()
+            rehearsal = Rehearsal(
+                collection, placed, writer.known(placed), self._documents(collection)
+            )
         return _rehearsed(rehearsal, engine.settings, folder, **options)
 
     def change_documents(
@@ -194,7 +199,7 @@ class LifecycleConnection(ConnectionBase):
             )
         options.pop("password", None)  # no document is opened
         if not (self._settings.store.data_dir / MANIFEST_FILE).exists():
-            told = _rehearsed(Rehearsal(collection, [], {}), self._settings, path, **options)
+            told = _rehearsed(Rehearsal(collection, [], [], {}), self._settings, path, **options)
         else:
             told = self._call("rehearse_sync", folder=path, collection=collection, **options)
         for event in told["documents"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rag.errors import InputError
 from rag.settings import Settings
 from rag.types import Json, Principal
 from rag.wiring import Engine
@@ -23,6 +24,15 @@ class ServiceBase:
     @property
     def settings(self) -> Settings:
         return self._engine.settings
+
+    def _require_owner(self, what: str) -> None:
+        """Raises InputError `not_permitted`: it is about the whole folder, whoever has a part."""
+        if not self._principal.is_owner:
+            raise InputError(
+                f"{what} is for the owner of the data folder",
+                code="not_permitted",
+                next_step="Ask whoever runs it.",
+            )
 
 
 class ConnectionBase:

@@ -13,6 +13,7 @@ from rag.apps.service_base import ConnectionBase, ServiceBase
 from rag.errors import NotFound
 from rag.integrity.damage import Damage
 from rag.integrity.last_verify import note_verified
+from rag.integrity.places import is_data_folder
 from rag.integrity.record_checks import RecordFindings, check_records
 from rag.integrity.verify import Progress, Report, verify_folder
 from rag.manifest import VersionState, is_replacement
@@ -34,6 +35,7 @@ class UpkeepService(ServiceBase):
 
     def verify_records(self, *, deep: bool = True) -> Json:
         """What a folder that is in use holds; its files change while it is, and are not checked."""
+        self._require_owner("verify")
         start = time.monotonic()
         report = Report()
         report.notes.append(
@@ -132,7 +134,8 @@ class UpkeepConnection(ConnectionBase):
 
 
 def _require_folder(settings: Settings) -> None:
-    if not settings.store.data_dir.is_dir():
+    """Nothing is written into a folder that is somebody else's, and nothing said of it."""
+    if not is_data_folder(settings.store.data_dir):
         raise NotFound(
             "there is no data folder",
             code="no_data_folder",

@@ -17,11 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rag import failpoints
+from rag.durable_files import copy_durably, sync_folder
 from rag.errors import BackendError
 from rag.integrity import file_checks
 from rag.integrity.damage import Damage
 from rag.integrity.file_checks import Left
-from rag.integrity.inventory import Inventory, sync_folder, take_inventory
+from rag.integrity.inventory import Inventory, take_inventory
 from rag.integrity.places import (
     COLLECTIONS,
     DAMAGED,
@@ -93,6 +94,14 @@ def closed(folder: Path, *, has_failed: bool = False) -> None:
         del _opened[key]
         if not held.has_failed:
             _leave(folder, held.before)
+
+
+def take_stock(copy: Path) -> None:
+    """Write the inventory of a copied data folder, which nobody has opened yet. Raises OSError.
+
+    Its manifest may say that there was one, and a folder that misses it is damaged.
+    """
+    take_inventory(copy).save(copy / INVENTORY)
 
 
 def last_close(folder: Path) -> Json | None:
@@ -201,14 +210,5 @@ def copy_manifest(folder: Path, before: Inventory | None) -> None:
     copied = folder / MANIFEST_COPY
     if known is not None and known.looks_like(status) and copied.exists():
         return
-    partial = folder / f".inventory-{MANIFEST_COPY}"
-    try:
-        shutil.copyfile(folder / MANIFEST, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, copied)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(folder)
+    copy_durably(folder / MANIFEST, copied)
     failpoints.reached("manifest_copied")

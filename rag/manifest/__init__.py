@@ -7,7 +7,7 @@ from rag.manifest.changes import Change, PlacedDocument, Unstamped
 from rag.manifest.equal_pages import EqualPage
 from rag.manifest.forgetting import Traces
 from rag.manifest.identity import is_same_identity
-from rag.manifest.job_rows import Job, JobDocument, JobRequest, JobState
+from rag.manifest.job_rows import AT_WORK, Job, JobDocument, JobRequest, JobState
 from rag.manifest.jobs import JobAction, unknown_job
 from rag.manifest.past_versions import PastVersion
 from rag.manifest.replacing import dropped_name, is_replacement, replacement_name
@@ -28,6 +28,7 @@ from rag.manifest.rows import (
 from rag.manifest.store import Manifest, require_collection_name
 
 __all__ = [
+    "AT_WORK",
     "Change",
     "Document",
     "DocumentState",

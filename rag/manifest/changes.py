@@ -66,15 +66,24 @@ class Unstamped:
 
 @dataclass(frozen=True)
 class PlacedDocument:
-    """A document, or one that is being filled for the first time, and where its file was."""
+    """A document, or one that is being filled for the first time, and where its file was.
+
+    Attributes:
+        readers: none while it is being filled.
+    """
 
     document_id: str
     root: str
     source: str
+    ingested_by: str
+    readers: tuple[str, ...] = ()
 
     @property
     def path(self) -> PurePath:
         return PurePath(self.root, self.source)
+
+
+_PLACED = ("document_id", "root", "source", "ingested_by")
 
 
 class ManifestChanges(ManifestReplacing):
@@ -166,18 +175,18 @@ class ManifestChanges(ManifestReplacing):
         with self._reading() as connection:
             rows = [
                 *connection.execute(
-                    select(versions.c.document_id, versions.c.root, versions.c.source)
+                    select(*(versions.c[name] for name in _PLACED))
                     .where(versions.c.collection == collection)
                     .where(versions.c.state == VersionState.STAGING)
                 ),
                 *connection.execute(
-                    select(documents.c.document_id, documents.c.root, documents.c.source).where(
+                    select(*(documents.c[name] for name in _PLACED), documents.c.readers).where(
                         documents.c.collection == collection
                     )
                 ),
             ]
         # The document's own place goes before that of a version it may get.
-        by_id = {row[0]: PlacedDocument(*row) for row in rows}
+        by_id = {row[0]: PlacedDocument(*row[:4], readers=tuple(*row[4:])) for row in rows}
         return sorted(by_id.values(), key=lambda each: (each.source, each.document_id))
 
     def with_bytes(
@@ -186,7 +195,7 @@ class ManifestChanges(ManifestReplacing):
         """Documents of this principal whose live version was made from these bytes."""
         with self._reading() as connection:
             rows = connection.execute(
-                select(versions.c.document_id, versions.c.root, versions.c.source)
+                select(*(versions.c[name] for name in _PLACED))
                 .where(versions.c.sha256 == sha256)
                 .where(versions.c.collection == collection)
                 .where(versions.c.ingested_by == ingested_by)

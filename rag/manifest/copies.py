@@ -61,6 +61,7 @@ def page_rows(
                 else PageText.from_bytes(row[page_texts.c.hidden]),
                 ocr=row[pages.c.ocr],
                 caption=row[page_texts.c.caption],
+                vectors_digest=row[pages.c.vectors_digest],
             ),
             row[pages.c.prior],
         )

@@ -105,6 +105,17 @@ class ChangingWriter(WriterBase):
         """Where the file of every document was, also of one that is being filled; by source."""
         return self._manifest.placed(self.collection)
 
+    def known(self, placed: Sequence[PlacedDocument]) -> list[PlacedDocument]:
+        """Of these, the ones that the principal may know of."""
+        who = self._principal
+        return [
+            each
+            for each in placed
+            if who.is_owner
+            or each.ingested_by == who.subject
+            or not set(each.readers).isdisjoint(who.readers)
+        ]
+
     def with_bytes(self, sha256: str) -> Sequence[PlacedDocument]:
         """The principal's own documents with these bytes."""
         return self._manifest.with_bytes(

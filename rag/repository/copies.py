@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rag.errors import BackendError
+from rag.index.digest import vectors_digest
 from rag.manifest import Document, DocumentState, Manifest, PageRow
 from rag.page_store import PageStore
 from rag.ports import PageIndex
@@ -62,7 +63,7 @@ class DocumentCopy:
 
         Raises:
             BackendError: `version_superseded`: the document was replaced or deleted meanwhile, and
-                what came before belongs to nothing; `incomplete_index`.
+                what came before belongs to nothing; `incomplete_index`; `data_damaged`.
         """
         assert self.document.version_id is not None  # it is live
         for first in range(1, self.document.n_pages + 1, _PAGES_AT_ONCE):
@@ -77,7 +78,23 @@ class DocumentCopy:
                     code="incomplete_index",
                     next_step="Run `octavo verify` to see which, and `octavo repair`.",
                 )
+            self._require_sound(rows, records)
             yield [PageCopy(row, records.get(row.record_id or ""), prior) for row, prior in rows]
+
+    def _require_sound(
+        self, rows: Sequence[tuple[PageRow, float]], records: Mapping[str, PageRecord]
+    ) -> None:
+        """Elsewhere damaged vectors would pass for those that were written."""
+        for row, _ in rows:
+            if row.record_id is None or row.vectors_digest is None:
+                continue
+            if vectors_digest(records[row.record_id]) != row.vectors_digest:
+                raise BackendError(
+                    f"page {row.page_number} of {self.document.source!r} is damaged",
+                    code="data_damaged",
+                    next_step="Run `octavo verify` to see everything that is damaged, then "
+                    "`octavo repair`.",
+                )
 
     def _outcome(self) -> tuple[DocumentState, Json]:
         assert self.document.version_id is not None  # it was live when it was listed

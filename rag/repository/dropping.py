@@ -6,7 +6,7 @@ import threading
 
 from rag import failpoints
 from rag.errors import InputError
-from rag.manifest import Manifest, dropped_name
+from rag.manifest import AT_WORK, Manifest, dropped_name, replacement_name
 from rag.page_store import PageStore
 from rag.repository.snapshot import Snapshots
 from rag.types import Principal
@@ -26,6 +26,19 @@ class Dropping:
         self._page_store = page_store
         self._snapshots = snapshots
         self._write_lock = write_lock
+
+    def require_idle(self, collection: str) -> None:
+        """Raises InputError `collection_in_use` while a job writes to it or makes it again."""
+        names = (collection, replacement_name(collection))
+        busy = [
+            job for job in self._manifest.jobs() if job.state in AT_WORK and job.collection in names
+        ]
+        if busy:
+            raise InputError(
+                f"collection {collection!r} is in use: job {busy[0].job_id} ({busy[0].kind})",
+                code="collection_in_use",
+                next_step="Wait until it is done, or stop it; `octavo jobs` shows it.",
+            )
 
     def begin(self, principal: Principal, collection: str) -> None:
         """Make the collection invisible.
