@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from rag.manifest.database import FILE_NAME
 from rag.ocr.cache import FOLDER as OCR_WORDS
@@ -53,6 +53,12 @@ class Kind(StrEnum):
 
 # Made again from the rest whenever it is missing, so that opening need not be refused.
 DERIVED = frozenset({Kind.PACK, Kind.IMAGE, Kind.OCR, Kind.MANIFEST_COPY})
+
+
+def is_data_folder(folder: Path) -> bool:
+    """Whether anything is left in it of what no folder but one of ours holds."""
+    marks = (MANIFEST, MANIFEST_COPY, INVENTORY, INVENTORY_BEFORE, COLLECTIONS, SOURCES)
+    return any((folder / mark).exists() for mark in marks)
 
 
 def kind_of(path: str) -> Kind:
