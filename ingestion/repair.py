@@ -11,7 +11,6 @@ import dataclasses
 import json
 import logging
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +21,14 @@ from ingestion.context import DocumentContext
 from ingestion.embed import Embedder
 from ingestion.render import read_pages
 from rag import failpoints
+from rag.durable_files import copy_durably, sync_folder, write_durably
 from rag.errors import BackendError, IndexUnavailable, NotFound, RagError
 from rag.filters import Condition, Filter
 from rag.index.digest import vectors_digest
 from rag.integrity.damage import Damage
 from rag.integrity.digests import file_sha256
 from rag.integrity.file_checks import held_inventory
-from rag.integrity.inventory import Inventory, sync_folder, write_durably
+from rag.integrity.inventory import Inventory
 from rag.integrity.keeping import set_aside, time_stamp
 from rag.integrity.places import (
     COLLECTIONS,
@@ -183,12 +183,7 @@ def _mend_manifest(folder: Path, stamp: str, done: Repaired) -> None:
             _move(folder, str(path.relative_to(folder)), stamp, done)
         _move(folder, COLLECTIONS, stamp, done)
         return
-    partial = folder / f".inventory-{MANIFEST}"
-    shutil.copyfile(copy, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, folder / MANIFEST)
-    sync_folder(folder)
+    copy_durably(copy, folder / MANIFEST)
     done.restored.append(MANIFEST)
 
 

@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from rag import failpoints
 from rag.disk_room import DiskRoom
+from rag.durable_files import TEMPORARY, new_file, sync_file, sync_folder
 from rag.errors import BackendError, DocumentError, NotFound
 from rag.ocr.cache import count_of_file, forget_file
 from rag.types import RenderedPage
@@ -30,7 +30,6 @@ from rag.types import RenderedPage
 _CHUNK_BYTES = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file until one of them changes
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
-_TEMPORARY = ".part-"
 
 
 class PageReader(Protocol):
@@ -89,19 +88,18 @@ class PageStore:
             ) from error
         with source, _store_errors():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with _new_file(kept) as (copy, temporary):
+            with new_file(kept) as (copy, temporary):
                 if not _share_blocks(source, copy):
                     shutil.copyfileobj(source, copy, _CHUNK_BYTES)
-                copy.flush()
-                os.fsync(copy.fileno())
+                sync_file(copy)
                 if _digest_of(temporary) != sha256:
                     raise DocumentError(
                         f"{path.name} changed while it was read",
                         code="changed_while_reading",
                         next_step="Ingest it again once nothing writes to it.",
                     )
-            _sync_folder(kept.parent)
-            _sync_folder(self._sources)
+            sync_folder(kept.parent)
+            sync_folder(self._sources)
         failpoints.reached("source_kept")
         return kept
 
@@ -113,7 +111,7 @@ class PageStore:
     def source_ids(self) -> set[str]:
         """SHA-256 of every kept file."""
         return {
-            path.stem for path in self._sources.glob("??/*") if not path.name.startswith(_TEMPORARY)
+            path.stem for path in self._sources.glob("??/*") if not path.name.startswith(TEMPORARY)
         }
 
     def release_source(self, sha256: str) -> None:
@@ -122,7 +120,7 @@ class PageStore:
             held = self.source_path(sha256)
             if held is not None:
                 held.unlink(missing_ok=True)
-                _sync_folder(held.parent)
+                sync_folder(held.parent)
             for path in self._images_of(sha256):
                 self._drop_image(path)
             forget_file(self.folder, sha256)
@@ -131,7 +129,7 @@ class PageStore:
     def clear_temporary(self) -> None:
         """Drop what copies that were cut short left behind; for when no source is being kept."""
         for folder in (self._sources, self._images):
-            for path in folder.glob(f"??/{_TEMPORARY}*"):
+            for path in folder.glob(f"??/{TEMPORARY}*"):
                 path.unlink(missing_ok=True)
 
     # --- page images ----------------------------------------------------------------------------
@@ -181,7 +179,7 @@ class PageStore:
         # A cache that cannot be written makes pages slow, not wrong.
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _new_file(path) as (file, _):
+            with new_file(path) as (file, _):
                 # Level 1: a few times faster than the default for a tenth more bytes.
                 page.image.save(file, "PNG", compress_level=1, pnginfo=frame)
             self._count(path.stat().st_size)
@@ -249,29 +247,6 @@ def _share_blocks(source: BinaryIO, copy: BinaryIO) -> bool:
     except OSError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _new_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A file that appears under its name whole, or not at all; readable by its owner only."""
-    descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file, temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rag.durable_files import write_durably
 from rag.integrity.digests import content_digest
 from rag.integrity.places import INDEX, SOURCES, WRITTEN_ONCE, is_passing
 from rag.types import Json
@@ -113,30 +114,6 @@ class Inventory:
 def _checksum(written: Json) -> str:
     canonical = json.dumps(written, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """A file that is there whole under its name, or as it was before. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(prefix=".inventory-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- what there is now --------------------------------------------------------------------------

@@ -6,14 +6,13 @@ each step of it is one transaction.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sqlite3
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, select, update
 
+from rag.durable_files import copy_database
 from rag.errors import BackendError, IndexMismatch
 from rag.manifest import past_versions, schema
 
@@ -66,11 +65,7 @@ def _copy(held_file: Path, copy: Path) -> None:
     copy.parent.mkdir(exist_ok=True)
     unfinished = copy.with_name(f".part-{copy.name}")
     unfinished.unlink(missing_ok=True)
-    with (
-        contextlib.closing(sqlite3.connect(held_file)) as source,
-        contextlib.closing(sqlite3.connect(unfinished)) as target,
-    ):
-        source.backup(target)
+    copy_database(held_file, unfinished)
     with unfinished.open("rb") as written:
         os.fsync(written.fileno())
     unfinished.replace(copy)

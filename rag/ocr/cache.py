@@ -11,17 +11,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from rag.disk_room import DiskRoom
+from rag.durable_files import new_file
 from rag.page_text import PageText
 
 FOLDER = "ocr-words"
-_TEMPORARY = ".part-"
 # Below the bound after dropping, so that not every page from here on drops one.
 _LEFT = 0.9
 # Counted up where the same engine reads a page otherwise; 2: turned where that makes it surer.
@@ -67,14 +66,8 @@ class OcrCache:
         # A cache that cannot be written makes pages slow, not wrong.
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(blob)
-                Path(name).replace(path)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
+            with new_file(path) as (file, _):
+                file.write(blob)
             self._count(len(blob))
 
     def _paths(self, pattern: str) -> Iterator[Path]:

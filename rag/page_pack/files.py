@@ -11,7 +11,6 @@ import json
 import logging
 import mmap
 import os
-import tempfile
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from rag.durable_files import new_file, sync_file, sync_folder
 from rag.errors import BackendError, IndexMismatch, PackDamaged
 from rag.page_pack.layout import ENTRY, FORMAT_VERSION, PackSpec, Part, Table, intact
 from rag.scoring.quantize import ByteArray
@@ -172,16 +172,10 @@ def write_header(folder: Path, spec: PackSpec, generation: int) -> None:
     Raises:
         OSError: the generation before is the one that counts.
     """
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-        try:
-            json.dump(_header(spec, generation), file)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, folder / _HEADER)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-    _sync_folder(folder)
+    with new_file(folder / _HEADER) as (file, _):
+        file.write(json.dumps(_header(spec, generation)).encode())
+        sync_file(file)
+    _sync_names(folder)
 
 
 def remove_others(folder: Path, files: PackFiles) -> None:
@@ -190,7 +184,7 @@ def remove_others(folder: Path, files: PackFiles) -> None:
     for path in folder.iterdir():
         if path.name not in kept and path.is_file():
             path.unlink()
-    _sync_folder(folder)
+    _sync_names(folder)
 
 
 @contextmanager
@@ -229,15 +223,11 @@ def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
         done += os.pwrite(descriptor, data[done:], offset + done)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_names(folder: Path) -> None:
     """Make names durable that are changed already. Never fails, since they are: at worst a crash
     brings the earlier ones back, and the pack is made anew.
     """
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
     except OSError:
         _log.warning("renamed or removed pack files are not yet durable", exc_info=True)

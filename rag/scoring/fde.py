@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rag.durable_files import new_file, sync_file
 from rag.errors import IndexMismatch, IndexUnavailable, ShapeError
 from rag.geometry import FloatArray
 from rag.scoring import native
@@ -250,15 +249,9 @@ class FdeEncoder:
         if self.projections is not None:
             arrays["projections"] = self.projections
         header = {"spec": asdict(self.spec), "fingerprint": self.fingerprint}
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            try:
-                np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]  # numpy types ** as allow_pickle
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with new_file(path) as (file, _):
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]  # numpy types ** as allow_pickle
+            sync_file(file)
 
     @classmethod
     def load(cls, path: Path, *, spec: FdeSpec | None = None) -> FdeEncoder:
