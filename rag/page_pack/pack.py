@@ -7,7 +7,6 @@ whatever a killed process leaves behind the last entry is overwritten by the nex
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from typing import Self
 
 import numpy as np
 
+from rag.disk_room import DiskRoom
 from rag.errors import BackendError
 from rag.page_pack import files as on_disk
 from rag.page_pack import layout
@@ -236,7 +236,7 @@ class PagePack:
             raise BackendError("the pack of page vectors is closed", code="pack_failed")
 
     def _lacks_room(self, size_bytes: int) -> bool:
-        return shutil.disk_usage(self._folder).free < size_bytes + _DISK_RESERVE_BYTES
+        return not DiskRoom(self._folder, _DISK_RESERVE_BYTES).has(size_bytes)
 
     def _written(self, pages: Sequence[EncodedPage]) -> Table:
         """Their sealed entries, durable as everything they name is."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rag import disk_room
 from rag.errors import BackendError, IndexMismatch, PackDamaged, ShapeError
 from rag.filters import Filter
 from rag.page_pack import PackedPage, PackSpec, PagePack, Part, open_synced, sync
@@ -594,7 +595,7 @@ def test_a_disk_without_room_for_a_copy_is_not_filled_by_one(pack, folder, monke
     pack.append(pages(1, 2))
     gone = page_bytes(page(1))
     monkeypatch.setattr(
-        pack_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100_000_000})
+        disk_room.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100_000_000})
     )
     pack.discard([record_id(1)])
     assert "too little disk" in caplog.text
