@@ -122,7 +122,7 @@ def parse_assignment(flag: str) -> tuple[str, Any]:
     """`year=2023` -> ("year", 2023); `name=Best Buy` -> ("name", "Best Buy").
 
     Raises:
-        InputError: no `=`, or nothing before it.
+        InputError: no `=`, nothing before it, or a number that no float holds.
     """
     key, separator, text = flag.partition("=")
     if not separator or not key.strip():
@@ -131,7 +131,21 @@ def parse_assignment(flag: str) -> tuple[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{text!r} is no finite number")
     return key.strip(), value if isinstance(value, str | int | float | bool) else text
+
+
+def require_metadata(metadata: Mapping[str, Any] | None) -> None:
+    """Raises InputError `bad_metadata` for what JSON, and so no index, can hold."""
+    try:
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"metadata cannot be kept: {error}",
+            code="bad_metadata",
+            next_step="Give text, finite numbers, true or false.",
+        ) from error
 
 
 def _as_mapping(value: object) -> Mapping[str, Any]:

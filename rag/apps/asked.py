@@ -225,7 +225,8 @@ def readers_asked(readers: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     for entry in readers:
         kind, separator, name = entry.partition(":")
-        if entry != "*" and not (kind in ("user", "group") and separator and name):
+        is_name = bool(name.strip()) and name.isprintable()
+        if entry != "*" and not (kind in ("user", "group") and separator and is_name):
             raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
     return tuple(sorted(set(readers)))
 

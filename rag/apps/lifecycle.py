@@ -16,6 +16,7 @@ from ingestion.sync import Rehearsal, SyncRequest, sync
 from rag.apps.asked import readers_asked
 from rag.apps.service_base import ConnectionBase, ServiceBase
 from rag.errors import InputError, NotFound
+from rag.filters import require_metadata
 from rag.manifest import Change
 from rag.manifest.database import FILE_NAME as MANIFEST_FILE
 from rag.repository import CollectionWriter, DocumentSummary
@@ -52,6 +53,7 @@ class LifecycleService(ServiceBase):
             InputError: `no_such_path`, `not_a_folder`, `unreadable`, `empty_folder`: a folder that
                 takes nothing with it.
         """
+        require_metadata(metadata)
         request = SyncRequest(Path(os.path.abspath(folder)), prune, prune_all)
         ingestor, writer = self._ingestor(collection)
         totals = sync(
@@ -111,6 +113,7 @@ class LifecycleService(ServiceBase):
             NotFound: `unknown_collection`, `unknown_document`.
         """
         asked = readers_asked(readers)
+        require_metadata(metadata)
         if not metadata and not remove_metadata and asked is None:
             raise InputError(
                 "nothing is to be changed",

@@ -49,6 +49,7 @@ from rag.apps.upkeep import UpkeepService
 from rag.ask import AskRequest
 from rag.deadline import Deadline
 from rag.errors import InputError
+from rag.filters import require_metadata
 from rag.ports import unheard
 from rag.query import Query, encode
 from rag.repository import CollectionReader
@@ -400,6 +401,7 @@ class Service(LifecycleService, UpkeepService, JobService, ArchiveService, Figur
         on_event: OnEvent = lambda _: None,
         job: JobRun | None = None,
     ) -> Json:
+        require_metadata(metadata)
         files = discover(
             [Path(path) for path in paths],
             max_file_bytes=self._engine.settings.render.max_file_bytes,

@@ -90,6 +90,9 @@ def test_what_makes_no_sense_or_is_not_allowed_changes_nothing(folder: Folder):
     for changes, code in (
         ({}, "nothing_to_change"),
         ({"readers": ["ann"]}, "bad_input"),
+        ({"readers": ["user:ann\x1b[31m"]}, "bad_input"),
+        ({"metadata": {"share": float("inf")}}, "bad_metadata"),
+        ({"metadata": {"name": "\ud800"}}, "bad_metadata"),
         ({"metadata": TWO, "remove_metadata": ["year"]}, "bad_input"),
     ):
         with pytest.raises(InputError) as error:
