@@ -27,7 +27,7 @@ _SLIDE_SUFFIXES = {".odp", ".otp", ".pps", ".ppsx", ".ppt", ".pptm", ".pptx"}
 _SHEET_SUFFIXES = {".numbers", ".ods", ".ots", ".xls", ".xlsb", ".xlsm", ".xlsx"}
 OFFICE_SUFFIXES = frozenset(_TEXT_SUFFIXES | _SLIDE_SUFFIXES | _SHEET_SUFFIXES)
 _MANIFEST_FILE, _STORE_FOLDER = "manifest.sqlite3", "sources"  # together: a data folder of ours
-_OWN_FOLDERS = (_STORE_FOLDER, "collections", "page-images")
+_OWN_FOLDERS = (_STORE_FOLDER, "collections", "page-images", "damaged")
 _MAX_FILE_BYTES = RenderSettings().max_file_bytes
 _HEADER_BYTES = 1024
 _MOST_PLACES = 1000  # that are named one by one
@@ -82,7 +82,7 @@ def discover(
 
     Raises:
         InputError: `no_such_path` for a path or pattern with nothing behind it; `empty_folder` for
-            a folder without any document.
+            a folder without any document; `own_folder` for the inside of a data folder.
     """
     found: dict[Path, SourceFile | Refusal] = {}
     for given in paths:
@@ -171,6 +171,7 @@ def _named(path: Path, max_file_bytes: int) -> SourceFile | Refusal:
 
 
 def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
+    _require_not_ours(root)
     entries: list[SourceFile | Refusal] = []
 
     def refuse_folder(error: OSError) -> None:
@@ -209,6 +210,18 @@ def _in_folder(root: Path, max_file_bytes: int) -> list[SourceFile | Refusal]:
             next_step="Give a folder that holds some, or the files themselves.",
         )
     return entries
+
+
+def _require_not_ours(root: Path) -> None:
+    """The kept files of a data folder would become documents a second time."""
+    real = root.resolve()
+    for inside, folder in zip([real, *real.parents], real.parents, strict=False):
+        if inside.name in _OWN_FOLDERS and (folder / _MANIFEST_FILE).exists():
+            raise InputError(
+                f"{printable(root.name)} is a folder of Octavo's own",
+                code="own_folder",
+                next_step="Give the folder of your files; what is kept of them is found already.",
+            )
 
 
 def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:

@@ -204,3 +204,24 @@ def test_pdfs_beside_a_data_folder_are_found_and_those_inside_of_it_are_not(tmp_
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(make_pdf(["page"]))
     assert [file.source for file in discover([tmp_path])] == ["mine.pdf", "years/1999.pdf"]
+
+
+def test_what_a_data_folder_set_aside_is_left_out(tmp_path: Path) -> None:
+    put(tmp_path / "mine.pdf")
+    put(tmp_path / "manifest.sqlite3")
+    put(tmp_path / "sources" / "ab" / "kept.pdf")
+    put(tmp_path / "damaged" / "20260101T000000Z" / "sources" / "ab" / "kept.pdf")
+
+    assert sources(discover([tmp_path])) == ["mine.pdf"]
+
+
+@pytest.mark.parametrize("inside", ["sources", "sources/ab", "damaged"])
+def test_the_inside_of_a_data_folder_is_not_read_as_documents(tmp_path: Path, inside: str) -> None:
+    put(tmp_path / "manifest.sqlite3")
+    put(tmp_path / "sources" / "ab" / "kept.pdf")
+    put(tmp_path / "damaged" / "kept.pdf")
+
+    with pytest.raises(InputError) as raised:
+        discover([tmp_path / inside])
+
+    assert raised.value.code == "own_folder"
