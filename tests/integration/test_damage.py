@@ -142,3 +142,10 @@ def test_opening_makes_again_what_is_derived(whole, expected, tmp_path):
     found = named(json.loads(Commands(data).outcome("verify")[1].splitlines()[-1]))
     # Words that OCR read are looked at when they are wanted: verify alone names them.
     assert {kind_of(path or "") for path in found} == {Kind.OCR}
+
+
+@pytest.mark.parametrize("command", ["verify", "repair"])
+def test_a_folder_of_somebody_else_is_neither_judged_nor_written_to(tmp_path, command):
+    (tmp_path / "letter.txt").write_text("dear")
+    assert Commands(tmp_path).refused(command)["code"] == "no_data_folder"
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
