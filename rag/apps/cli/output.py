@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rag.secrets import without_secrets
@@ -113,13 +113,22 @@ def record(facts: Mapping[str, Any]) -> None:
         console.print(text, soft_wrap=True)
 
 
-def _lines(facts: Mapping[str, Any], *, indent: int) -> Iterable[str]:
-    width = max((len(_name(key)) for key in facts), default=0)
+def _name(key: str) -> str:
+    """`free_bytes` as `free`; the dotted name of a setting as it is written."""
+    return clean(key if "." in key else key.removesuffix("_bytes").replace("_", " "))
+
+
+def _lines(
+    facts: Mapping[str, Any], *, indent: int, name_of: Callable[[str], str] = _name
+) -> Iterable[str]:
+    width = max((len(name_of(key)) for key in facts), default=0)
     for key, value in facts.items():
-        name = _name(key)
+        name = name_of(key)
         if isinstance(value, Mapping) and value:
             yield f"{'':{indent}}{name}"
-            yield from _lines(value, indent=indent + 2)
+            # Keys of metadata are the user's, and go back into filters as they are.
+            inner_name = clean if key == "metadata" else name_of
+            yield from _lines(value, indent=indent + 2, name_of=inner_name)
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             yield f"{'':{indent}}{name}"
             for item in value:
@@ -127,13 +136,9 @@ def _lines(facts: Mapping[str, Any], *, indent: int) -> Iterable[str]:
                 yield f"{'':{indent + 2}}- {inner[0].strip()}" if inner else f"{'':{indent + 2}}-"
                 yield from inner[1:]
         else:
-            shown = size(value) if key.endswith("_bytes") and value else _plain(value)
+            is_size = name_of is _name and key.endswith("_bytes") and value
+            shown = size(value) if is_size else _plain(value)
             yield f"{'':{indent}}{name:<{width}}  {shown}"
-
-
-def _name(key: str) -> str:
-    """`free_bytes` as `free`; the dotted name of a setting as it is written."""
-    return clean(key if "." in key else key.removesuffix("_bytes").replace("_", " "))
 
 
 def size(size_bytes: float) -> str:
