@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rag.errors import DocumentError
+from rag.errors import DocumentError, NotFound
 
 FORMAT = 1
 CONTENTS, CONTENTS_DIGEST = "contents.json", "contents.sha256"
@@ -106,7 +106,16 @@ class Archive:
 
         Raises:
             DocumentError: `bad_archive`, `unsafe_archive`, `archive_of_newer_program`.
+            NotFound: `no_such_path`.
         """
+        if not path.exists():
+            raise NotFound(
+                f"there is no file {path.name}",
+                code="no_such_path",
+                next_step="Check the spelling; a relative path starts at the current folder.",
+            )
+        if not path.is_file():  # a pipe would be waited for
+            raise bad_archive("it is no file")
         try:
             self._tar = tarfile.open(path, "r:")  # noqa: SIM115  # closed by `close`
         except (OSError, tarfile.TarError) as error:
