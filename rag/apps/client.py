@@ -297,6 +297,70 @@ class Octavo:
         """Raises NotFound, or InputError for a name that could be several documents."""
         return self._connection.delete([document], collection=self._collection)
 
+    # --- documents that follow their files ------------------------------------------------------
+    def sync(self, folder: Path | str, **options: Any) -> Json:
+        """Make the collection equal to a folder; options as the flags of `octavo sync`."""
+        return self._connection.sync(folder, collection=self._collection, **options)
+
+    def change(self, documents: str | Sequence[str], **changes: Any) -> Json:
+        """Change `metadata` or `readers` of documents; as `octavo set`."""
+        given = [documents] if isinstance(documents, str) else list(documents)
+        return self._connection.change_documents(given, collection=self._collection, **changes)
+
+    def show(self, document: str) -> Json:
+        """A document with its pages and the versions it had."""
+        return self._connection.show(document, collection=self._collection)
+
+    # --- the collection as a whole --------------------------------------------------------------
+    def export(self, path: Path | str, **options: Any) -> Json:
+        """The collection in one file, which `import_archive` reads."""
+        return self._connection.export(path, collection=self._collection, **options)
+
+    def import_archive(self, path: Path | str, **options: Any) -> Json:
+        """The documents of an archive into the collection; nothing is encoded."""
+        return self._connection.import_archive(path, collection=self._collection, **options)
+
+    def drop_collection(self, collection: str) -> Json:
+        """Delete a collection with everything in it; what is `left` of it, by kind."""
+        return self._connection.drop_collection(collection)
+
+    def snapshot(self, path: Path | str) -> Json:
+        """A copy of the whole data folder, which opens like any other."""
+        return self._connection.snapshot(path)
+
+    def verify(self) -> Json:
+        """What is damaged of the records; the files are checked by `octavo verify` alone, while
+        nobody has the folder open.
+        """
+        return self._connection.verify()
+
+    # --- jobs -----------------------------------------------------------------------------------
+    def enqueue(self, paths: Path | str | Sequence[Path | str], **options: Any) -> Json:
+        """Put an ingest into the queue; the job. Options as the flags of `octavo ingest`."""
+        given = [paths] if isinstance(paths, Path | str) else list(paths)
+        return self._connection.enqueue_ingest(given, collection=self._collection, **options)
+
+    def enqueue_sync(self, folder: Path | str, **options: Any) -> Json:
+        """Put a sync into the queue; the job."""
+        return self._connection.enqueue_sync(folder, collection=self._collection, **options)
+
+    def jobs(self, *, state: str | None = None) -> list[Json]:
+        """Of all collections; those at work first, then those that wait."""
+        found: list[Json] = self._connection.list_jobs(state=state)["jobs"]
+        return found
+
+    def job(self, job_id: str) -> Json:
+        """With how each of its documents ended. Raises NotFound `unknown_job`."""
+        return self._connection.show_job(job_id)
+
+    def change_job(self, job_id: str, action: str) -> Json:
+        """`pause`, `resume`, `cancel` or `retry`."""
+        return self._connection.change_job(job_id, action)
+
+    def run_jobs(self, **options: Any) -> Json:
+        """Work on the queue until it is empty; the jobs, as they ended."""
+        return self._connection.run_jobs(**options)
+
 
 class AsyncOctavo:
     """Octavo for asyncio: every call runs in a thread, so the event loop stays free."""
@@ -332,6 +396,30 @@ class AsyncOctavo:
 
     async def delete(self, document: str) -> Json:
         return await asyncio.to_thread(self._octavo.delete, document)
+
+    async def sync(self, folder: Path | str, **options: Any) -> Json:
+        return await asyncio.to_thread(partial(self._octavo.sync, folder, **options))
+
+    async def change(self, documents: str | Sequence[str], **changes: Any) -> Json:
+        return await asyncio.to_thread(partial(self._octavo.change, documents, **changes))
+
+    async def show(self, document: str) -> Json:
+        return await asyncio.to_thread(self._octavo.show, document)
+
+    async def enqueue(self, paths: Path | str | Sequence[Path | str], **options: Any) -> Json:
+        return await asyncio.to_thread(partial(self._octavo.enqueue, paths, **options))
+
+    async def enqueue_sync(self, folder: Path | str, **options: Any) -> Json:
+        return await asyncio.to_thread(partial(self._octavo.enqueue_sync, folder, **options))
+
+    async def jobs(self, *, state: str | None = None) -> list[Json]:
+        return await asyncio.to_thread(partial(self._octavo.jobs, state=state))
+
+    async def job(self, job_id: str) -> Json:
+        return await asyncio.to_thread(self._octavo.job, job_id)
+
+    async def change_job(self, job_id: str, action: str) -> Json:
+        return await asyncio.to_thread(self._octavo.change_job, job_id, action)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._octavo.close)

@@ -23,7 +23,20 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.3
 # What is wrong is nothing of the job's, and would fail all the others after it as well.
-_OF_THE_MACHINE = frozenset({"disk_full", "manifest_unavailable"})
+# An index process that dies is not among them: the job may be what kills it.
+_OF_THE_MACHINE = frozenset(
+    {
+        "disk_full",
+        "manifest_unavailable",
+        # A Qdrant server, which has been waited for.
+        "index_down",
+        "index_slow",
+        "index_busy",
+        "index_failed",
+        "index_refused",
+        "index_lost",
+    }
+)
 _AGAIN_S = 30.0
 
 

@@ -75,7 +75,7 @@ class PlacedDocument:
     document_id: str
     root: str
     source: str
-    ingested_by: str
+    ingested_by: str = ""
     readers: tuple[str, ...] = ()
 
     @property
@@ -186,7 +186,9 @@ class ManifestChanges(ManifestReplacing):
                 ),
             ]
         # The document's own place goes before that of a version it may get.
-        by_id = {row[0]: PlacedDocument(*row[:4], readers=tuple(*row[4:])) for row in rows}
+        by_id = {
+            row[0]: PlacedDocument(row[0], row[1], row[2], row[3], tuple(*row[4:])) for row in rows
+        }
         return sorted(by_id.values(), key=lambda each: (each.source, each.document_id))
 
     def with_bytes(

@@ -313,6 +313,14 @@ def test_a_full_disk_stops_the_worker_and_fails_no_job(queue):
     queue.check_whole(queue.expected)
 
 
+def test_a_server_that_is_away_stops_the_worker_and_fails_no_job(queue):
+    job_id = queue.add()
+    nobody = ("--set", "store.qdrant_url=http://127.0.0.1:9", "--set", "store.qdrant_wait_s=0.2")
+    stopped = queue.work_here(*nobody)
+    assert (stopped.code, stopped.error["code"]) == (1, "index_down")
+    assert queue.state(job_id) == "queued"
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_a_job_whose_workers_are_killed_at_any_moment_ends_with_exact_counts(queue):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from commands import Commands
 from synced_folder import Folder, opened
 
+from rag import AsyncOctavo, Octavo
 from rag.apps.service import Service
 from rag.errors import IndexUnavailable, InputError, RagError
 from rag.types import PageRecord, Principal
@@ -165,3 +167,30 @@ def test_what_is_about_the_whole_folder_is_for_its_owner(folder: Folder, tmp_pat
         assert refused.code == "not_permitted"
         assert "secret" not in str(refused.as_dict())
     assert not copy.exists()
+
+
+# --- from Python --------------------------------------------------------------------------------
+def test_python_does_what_the_commands_do(tmp_path: Path) -> None:
+    with opened(tmp_path) as folder:
+        written = folder.write("a.pdf")
+        folder.write("b.pdf")
+    with Octavo(tmp_path / "data") as octavo:
+        assert octavo.enqueue_sync(folder.docs)["state"] == "queued"
+        assert [job["state"] for job in octavo.run_jobs()["jobs"]] == ["done"]
+        (job,) = octavo.jobs(state="done")
+        assert len(octavo.job(job["job_id"])["documents"]) == 2
+        changed = octavo.change("a.pdf", metadata={"year": 2024})
+        assert changed["documents"][0]["metadata"] == {"year": 2024}
+        written.unlink()
+        assert octavo.sync(folder.docs, prune=True)["documents"] == {"unchanged": 1, "deleted": 1}
+        assert len(octavo.show("b.pdf")["versions"]) == 1
+        assert octavo.verify()["ok"]
+        assert octavo.export(tmp_path / "all.tar")["documents"] == 1
+        octavo.drop_collection("default")
+        assert octavo.import_archive(tmp_path / "all.tar")["documents"] == {"indexed": 1}
+        cancelled = octavo.change_job(octavo.enqueue(folder.docs)["job_id"], "cancel")
+        assert cancelled["state"] == "cancelled"
+    with Octavo(tmp_path / "data") as octavo:
+        asynchronous = AsyncOctavo(octavo)
+        assert len(asyncio.run(asynchronous.jobs(state="done"))) == 3
+        assert asyncio.run(asynchronous.show("b.pdf"))["pages"] == 1
