@@ -63,17 +63,19 @@ class Inventory:
     Attributes:
         folders: when something was last added to or taken from the folders of files that are
             written once.
+        verified: what `verify` last found, None before it ran.
     """
 
     files: Mapping[str, FileEntry]
     folders: Mapping[str, int] = field(default_factory=dict)
+    verified: Json | None = None
 
     def with_files(self, files: Mapping[str, FileEntry], *, below: str) -> Inventory:
         """`files` in place of all that lie below a path."""
         others = {
             path: entry for path, entry in self.files.items() if not path.startswith(f"{below}/")
         }
-        return Inventory({**others, **files}, self.folders)
+        return Inventory({**others, **files}, self.folders, self.verified)
 
     # --- on disk --------------------------------------------------------------------------------
     @classmethod
@@ -89,7 +91,7 @@ class Inventory:
             name: FileEntry(size, mtime, inode, digest, small.get(name), bool(settled))
             for name, (size, mtime, inode, digest, settled) in written["files"].items()
         }
-        return cls(files, written["folders"])
+        return cls(files, written["folders"], written.get("verified"))
 
     def save(self, path: Path) -> None:
         """Whole or not at all, durably. Raises OSError."""
@@ -101,6 +103,7 @@ class Inventory:
                 for name, each in self.files.items()
             },
             "folders": dict(self.folders),
+            "verified": self.verified,
             "contents": {
                 name: base64.b64encode(each.content).decode()
                 for name, each in self.files.items()
@@ -131,7 +134,7 @@ def take_inventory(folder: Path, before: Inventory | None = None) -> Inventory:
         files |= found
         folders |= times
     files |= take_files(folder, held, without=WRITTEN_ONCE)
-    return Inventory(files, folders)
+    return Inventory(files, folders, held.verified)
 
 
 def take_files(

@@ -1,35 +1,33 @@
-"""What `verify` last found, kept beside the data for whoever asks how the folder is."""
+"""What `verify` last found, kept in the inventory for whoever asks how the folder is."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rag.integrity.places import VERIFIED
+from rag.integrity.inventory import Inventory
+from rag.integrity.places import INVENTORY, INVENTORY_BEFORE
 from rag.types import Json
 
 
 def note_verified(folder: Path, *, ok: bool, n_damaged: int, deep: bool) -> None:
-    """Never fails: a folder that cannot be written is verified all the same."""
+    """Never fails: what cannot be noted was verified all the same."""
     found = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "ok": ok,
         "damaged": n_damaged,
         "deep": deep,
     }
-    part = folder / f"{VERIFIED}.part"
-    with contextlib.suppress(OSError):
-        part.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(part, folder / VERIFIED)
+    path = folder / INVENTORY
+    with contextlib.suppress(OSError, ValueError):
+        dataclasses.replace(Inventory.load(path), verified=found).save(path)
 
 
 def last_verified(folder: Path) -> Json | None:
-    """None where nobody verified, or what is noted is not readable."""
-    try:
-        found = json.loads((folder / VERIFIED).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    """None where nobody verified, or nothing is noted."""
+    for name in (INVENTORY, INVENTORY_BEFORE):
+        with contextlib.suppress(OSError, ValueError):
+            return Inventory.load(folder / name).verified
+    return None

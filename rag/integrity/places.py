@@ -13,7 +13,6 @@ INVENTORY = "inventory.json"
 # The inventory of the last time that the folder was closed, while it is open.
 INVENTORY_BEFORE = "inventory.open.json"
 MANIFEST_COPY = "manifest.copy.sqlite3"
-VERIFIED = "verified.json"  # what `verify` last found
 DAMAGED = "damaged"
 SOURCES, PAGE_IMAGES, COLLECTIONS = "sources", "page-images", "collections"
 INDEX, PACK, FDE, TUNING = "index", "packed", "fde.npz", "tuned.toml"
@@ -24,8 +23,6 @@ MANIFEST_LOGS = (f"{MANIFEST}-wal", f"{MANIFEST}-shm", f"{MANIFEST}-journal")
 _PASSING = {
     INVENTORY,
     INVENTORY_BEFORE,
-    VERIFIED,
-    f"{VERIFIED}.part",
     "owner.json",
     "owner.json.part",
     "owner.lock",

@@ -377,6 +377,8 @@ def _refresh(folder: Path, inventory: Inventory, touched: list[str]) -> None:
             files = take_files(folder, inventory, below=below)
             inventory = inventory.with_files(files, below=below)
     manifest = take_file(folder, inventory, MANIFEST)
-    inventory = Inventory({**inventory.files, MANIFEST: manifest}, inventory.folders)
+    inventory = Inventory(
+        {**inventory.files, MANIFEST: manifest}, inventory.folders, inventory.verified
+    )
     if inventory != before:
         inventory.save(folder / INVENTORY)
