@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
 import tarfile
 import threading
@@ -13,26 +14,51 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from damaged_folder import copy_folder
 from ingest_place import Place, place
 
-from rag import Octavo
+from rag.apps.connection import Connection
 from rag.encoders.words import WordsEncoder
+from rag.settings import load_settings
 
 __all__ = ["place"]  # a fixture, found by its name
 EXPECTED = {"a.pdf": 3, "b.pdf": 1, "c.pdf": 2}
 
 
-@pytest.fixture
-def filled(place: Place) -> Place:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Ingested once, not to be written to; `all.tar` beside it is an export of it."""
+    made = Place(tmp_path_factory.mktemp("whole"))
     for name, n_pages in EXPECTED.items():
-        place.write(name, n_pages)
-    ended = place.here("ingest", place.docs, "--metadata", "year=2024", "--readers", "group:all")
+        made.write(name, n_pages)
+    ended = made.here("ingest", made.docs, "--metadata", "year=2024", "--readers", "group:all")
     assert ended.code == 0
+    written = made.here("export", archive_of(made))
+    assert written.code == 0, written.err
+    assert (written.json[-1]["documents"], written.json[-1]["pages"]) == (3, 6)
+    return made
+
+
+def archive_of(whole: Place) -> Path:
+    return whole.docs.with_name("all.tar")
+
+
+@pytest.fixture
+def archive(whole: Place, tmp_path: Path) -> Path:
+    """An export of what is in `whole`."""
+    return Path(shutil.copy(archive_of(whole), tmp_path))
+
+
+@pytest.fixture
+def filled(whole: Place, place: Place) -> Place:
+    """A copy of what is in `whole`, and of its files, which are others to an ingest."""
+    shutil.copytree(whole.docs, place.docs, dirs_exist_ok=True)
+    copy_folder(whole.data, place.data)
     return place
 
 
 @pytest.fixture
-def elsewhere(filled: Place, tmp_path: Path) -> Place:
+def elsewhere(tmp_path: Path, place: Place) -> Place:
     (tmp_path / "elsewhere").mkdir()
     made = Place(tmp_path / "elsewhere")
     return made
@@ -41,6 +67,11 @@ def elsewhere(filled: Place, tmp_path: Path) -> Place:
 def hits(place: Place, question: str = "the tide of b.pdf") -> list[object]:
     found = place.here("search", question, "-k", "10").json[0]["hits"]
     return [(hit["source"], hit["page_number"], hit["score"], hit["boxes"]) for hit in found]
+
+
+def opened(place: Place) -> Connection:
+    settings = load_settings(overrides={"store": {"data_dir": place.data}})
+    return Connection(settings, command="test")
 
 
 def listed(place: Place) -> list[dict[str, object]]:
@@ -52,13 +83,12 @@ def listed(place: Place) -> list[dict[str, object]]:
 
 # --- export and import --------------------------------------------------------------------------
 def test_what_is_exported_is_imported_without_encoding_and_found_the_same(
-    filled: Place, elsewhere: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Place,
+    archive: Path,
+    elsewhere: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    archive = tmp_path / "all.tar"
-    written = filled.here("export", archive)
-    assert written.code == 0, written.err
-    assert (written.json[-1]["documents"], written.json[-1]["pages"]) == (3, 6)
-
     def encode_pages(*_: object) -> None:
         raise AssertionError("a page was encoded")
 
@@ -81,10 +111,8 @@ def test_what_is_exported_is_imported_without_encoding_and_found_the_same(
 
 
 def test_an_import_killed_at_a_step_is_ended_by_the_same_command(
-    filled: Place, elsewhere: Place, tmp_path: Path
+    archive: Path, elsewhere: Place, tmp_path: Path
 ) -> None:
-    archive = tmp_path / "all.tar"
-    filled.here("export", archive)
     for step in ("archive_unpacked:2", "flushed:2", "import_switched:1"):
         process = elsewhere.start("import", archive, OCTAVO_FAILPOINT=step)
         _, err = process.communicate(timeout=60)
@@ -104,10 +132,8 @@ def test_an_export_killed_before_its_end_leaves_no_archive(filled: Place, tmp_pa
 
 
 def test_an_archive_of_another_encoder_is_refused(
-    filled: Place, elsewhere: Place, tmp_path: Path
+    archive: Path, elsewhere: Place, tmp_path: Path
 ) -> None:
-    archive = tmp_path / "all.tar"
-    filled.here("export", archive)
     other = elsewhere.here("import", archive, "--set", "fde.seed=9")
     assert other.code == 1
     assert other.error["code"] == "index_mismatch"
@@ -115,9 +141,9 @@ def test_an_archive_of_another_encoder_is_refused(
 
 
 def test_an_export_beside_an_ingest_holds_whole_documents(filled: Place, tmp_path: Path) -> None:
-    with Octavo(data_dir=filled.data) as octavo, ThreadPoolExecutor(1) as pool:
+    with opened(filled) as octavo, ThreadPoolExecutor(1) as pool:
         filled.write("d.pdf", 8)
-        ingest = pool.submit(octavo.ingest, [filled.docs])
+        ingest = pool.submit(octavo.ingest, [filled.docs / "d.pdf"])
         octavo.export(tmp_path / "all.tar")
         ingest.result()
     with tarfile.open(tmp_path / "all.tar") as tar:
@@ -166,10 +192,9 @@ def named(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.T
     ids=lambda info: f"{info.name[:30]} {info.type.decode()}",
 )
 def test_an_archive_that_leads_out_or_holds_more_is_refused(
-    filled: Place, elsewhere: Place, tmp_path: Path, extra: tarfile.TarInfo
+    archive: Path, elsewhere: Place, tmp_path: Path, extra: tarfile.TarInfo
 ) -> None:
-    filled.here("export", tmp_path / "all.tar")
-    bad = rewritten(tmp_path / "all.tar", tmp_path / "bad.tar", untouched, extra)
+    bad = rewritten(archive, tmp_path / "bad.tar", untouched, extra)
     refused = elsewhere.here("import", bad)
     assert refused.code == 1
     assert refused.error["code"] == "unsafe_archive"
@@ -179,10 +204,8 @@ def test_an_archive_that_leads_out_or_holds_more_is_refused(
 
 
 def test_every_damage_of_an_archive_is_told_before_anything_is_imported(
-    filled: Place, elsewhere: Place, tmp_path: Path
+    archive: Path, elsewhere: Place, tmp_path: Path
 ) -> None:
-    archive = tmp_path / "all.tar"
-    filled.here("export", archive)
     whole = archive.read_bytes()
     with tarfile.open(archive) as tar:
         places = {info.name: (info.offset_data, info.size) for info in tar}
@@ -197,18 +220,16 @@ def test_every_damage_of_an_archive_is_told_before_anything_is_imported(
         refused = elsewhere.here("import", tmp_path / "bad.tar")
         assert refused.code == 1, name
         assert refused.error["code"] == "bad_archive", name
-    assert elsewhere.here("import", tmp_path / "missing.tar").error["code"] == "bad_archive"
+    assert elsewhere.here("import", tmp_path / "missing.tar").error["code"] == "no_such_path"
     assert elsewhere.here("list").error["code"] == "unknown_collection"
 
 
 def test_what_an_archive_says_falsely_with_right_digests_is_refused(
-    filled: Place, elsewhere: Place, tmp_path: Path
+    archive: Path, elsewhere: Place, tmp_path: Path
 ) -> None:
-    filled.here("export", tmp_path / "all.tar")
-
     def lying(name: str, lie: Callable[[dict[str, object]], None]) -> Path:
         """The archive with one member changed, and the list of members made to agree."""
-        with tarfile.open(tmp_path / "all.tar") as tar:
+        with tarfile.open(archive) as tar:
             held = {info.name: tar.extractfile(info).read() for info in tar}
         said = json.loads(held[name])
         lie(said)
@@ -259,18 +280,20 @@ def test_a_snapshot_taken_under_load_opens_and_holds_whole_documents(
     filled.write("d.pdf", 20)
     seen: list[int] = []
     stop = threading.Event()
-    with Octavo(data_dir=filled.data) as octavo, ThreadPoolExecutor(2) as pool:
+    with opened(filled) as octavo, ThreadPoolExecutor(2) as pool:
 
         def search() -> None:
             while not stop.is_set():
-                found = octavo.search("tide", mode="text", top_k=50)
+                found = octavo.search("tide", mode="text", top_k=50)["hits"]
                 seen.append(len(found))
 
         searching = pool.submit(search)
-        ingest = pool.submit(octavo.ingest, [filled.docs])
-        told = octavo.snapshot(tmp_path / "copy")
-        ingest.result()
-        stop.set()
+        try:
+            ingest = pool.submit(octavo.ingest, [filled.docs / "d.pdf"])
+            told = octavo.snapshot(tmp_path / "copy")
+            ingest.result()
+        finally:
+            stop.set()
         searching.result()
     assert told["size_bytes"] > 0
     assert set(seen) <= {6, 26}
@@ -278,7 +301,7 @@ def test_a_snapshot_taken_under_load_opens_and_holds_whole_documents(
     found = {each["source"]: each["pages"] for each in listed(elsewhere)}
     assert found in (EXPECTED, EXPECTED | {"d.pdf": 20})
     # What was being written when it was taken is written by the same command here.
-    assert elsewhere.here("ingest", filled.docs).code == 0
+    assert elsewhere.here("ingest", filled.docs / "d.pdf").code == 0
     elsewhere.check_whole(EXPECTED | {"d.pdf": 20})
 
 
@@ -316,11 +339,11 @@ def test_a_dropped_collection_leaves_nothing_and_others_alone(filled: Place) -> 
 
 
 def test_a_collection_made_again_after_a_drop_is_another_one(filled: Place) -> None:
-    with Octavo(data_dir=filled.data) as octavo:
-        assert len(octavo.search("tide", top_k=10)) == 6
+    with opened(filled) as octavo:
+        assert len(octavo.search("tide", top_k=10)["hits"]) == 6
         octavo.drop_collection("default")
         octavo.ingest([filled.docs / "b.pdf"])
-        found = octavo.search("tide", top_k=10)
+        found = octavo.search("tide", top_k=10)["hits"]
         assert [(hit["source"], hit["page_number"]) for hit in found] == [("b.pdf", 1)]
     # Of another encoder or other settings too.
     assert filled.here("collections", "drop", "default", "--yes").code == 0

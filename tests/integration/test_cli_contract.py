@@ -165,6 +165,17 @@ def totals(**documents: int) -> dict[str, Any]:
     }
 
 
+VERSION = {
+    "version_id": "v1",
+    "published_at": 1_700_000_000.0,
+    "ended_at": None,
+    "pages": 12,
+    "reused_pages": 3,
+    "ingested_by": "owner",
+    "sha256": 64 * "0",
+}
+
+
 class FakeOctavo:
     """Answers from a table and remembers what it was asked."""
 
@@ -178,7 +189,7 @@ class FakeOctavo:
             "ask": ASK,
             "ingest": totals(indexed=1),
             "list_documents": {"documents": [DOCUMENT]},
-            "show": {**DOCUMENT, "page_list": [PAGE]},
+            "show": {**DOCUMENT, "page_list": [PAGE], "versions": [VERSION, VERSION]},
             "page_png": {
                 "png": base64.b64encode(blank_png()).decode(),
                 "boxes": [],
@@ -593,7 +604,11 @@ def test_words_of_a_document_cannot_steer_the_terminal(octavo, capsys):
     hostile = "a\x1b[2J\x9b31m\u202egpj.exe\r\nb"
     octavo.answers["search"] = SEARCH | {"hits": [HIT | {"source": hostile, "snippet": hostile}]}
     octavo.answers["ask"] = ASK | {"answer": hostile, "abstained": True}
-    octavo.answers["show"] = {"title": hostile, "page_list": [PAGE | {"reason": hostile}]}
+    octavo.answers["show"] = {
+        "title": hostile,
+        "page_list": [PAGE | {"reason": hostile}],
+        "versions": [VERSION, VERSION | {"ingested_by": hostile}],
+    }
     for command in ("search", "ask", "show"):
         run(COMMANDS[command])
         out = capsys.readouterr().out

@@ -344,7 +344,7 @@ def test_other_metadata_are_kept_with_the_page_and_silence_keeps_them(world: Wor
     assert world.ingest(metadata={"year": 2023}).states == {"a.pdf": "indexed"}
     assert world.ingest().states == {"a.pdf": "unchanged"}
     assert world.listed()["a.pdf"]["metadata"] == {"year": 2023}
-    assert world.ingest(metadata={"year": 2024}).states == {"a.pdf": "replaced"}
+    assert world.ingest(metadata={"year": 2024}).states == {"a.pdf": "changed"}
     assert world.listed()["a.pdf"]["metadata"] == {"year": 2024}
     assert world.n_records == 1
 
