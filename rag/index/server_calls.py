@@ -121,6 +121,7 @@ class Server:
     """One client, what it is tried with, and when it last failed. Thread-safe."""
 
     def __init__(self, client: QdrantClient) -> None:
+        # Private, and the only way to the httpx client that makes the connections.
         self._network = InterruptibleNetwork.under(client.http.client._client)
         self._down_until = 0.0
         self._why: Failed | None = None
