@@ -30,7 +30,7 @@ from rag.integrity.places import (
     kind_of,
 )
 from rag.integrity.record_checks import RecordFindings, check_records
-from rag.manifest import VersionState
+from rag.manifest import VersionState, is_dropped
 from rag.manifest.accounts import AccountedCollection, AccountedVersion, ManifestAccounts
 from rag.page_pack import PackSpec, PagePack
 from rag.ports import IndexSpec, PageIndex
@@ -186,6 +186,8 @@ def _check_contents(
     there = {path.stem for path in (folder / SOURCES).glob("??/*")}
     touched: list[str] = []
     for collection in accounts.all_collections():
+        if is_dropped(collection.name):
+            continue  # whoever opens the folder next deletes what is left of it
         versions = list(accounts.all_versions(collection.name))
         live = [each for each in versions if each.state is VersionState.LIVE]
         report.n_documents += len(live)

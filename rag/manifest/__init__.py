@@ -10,7 +10,7 @@ from rag.manifest.identity import is_same_identity
 from rag.manifest.job_rows import AT_WORK, Job, JobDocument, JobRequest, JobState
 from rag.manifest.jobs import JobAction, unknown_job
 from rag.manifest.past_versions import PastVersion
-from rag.manifest.replacing import dropped_name, is_replacement, replacement_name
+from rag.manifest.replacing import dropped_name, is_dropped, is_replacement, replacement_name
 from rag.manifest.rows import (
     Document,
     DocumentState,
@@ -53,6 +53,7 @@ __all__ = [
     "Unstamped",
     "VersionState",
     "dropped_name",
+    "is_dropped",
     "is_replacement",
     "is_same_identity",
     "page_record_id",

@@ -102,6 +102,25 @@ def test_a_collection_made_while_a_drop_waits_for_the_server_keeps_its_index(
     assert folder.service.verify_records()["ok"]
 
 
+def test_a_drop_cut_short_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_short(_: object, place: Path) -> None:
+        for path in sorted((place / "index").rglob("*"))[::2]:
+            if path.is_file():
+                path.unlink()
+        raise IndexUnavailable("cut short", next_step="Again.")
+
+    with opened(tmp_path) as folder:
+        folder.write("a.pdf")
+        folder.ingest()
+        monkeypatch.setattr(engine, "delete_index", cut_short)
+        refusal(lambda: folder.service.drop_collection(collection="default"))
+    octavo = Commands(tmp_path / "data")
+    assert octavo("verify")["damage"] == []
+    monkeypatch.undo()
+    assert octavo("collections")["collections"] == []
+    assert not (tmp_path / "data" / "collections" / "default").exists()
+
+
 def test_what_was_known_of_dropped_documents_is_forgotten(tmp_path: Path) -> None:
     harbour, copper = "# Harbour\nThe harbour tide", "# Copper\nThe copper valve"
 
