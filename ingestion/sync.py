@@ -191,7 +191,10 @@ class Rehearsal:
             yield self._of_file(file, options)
         for each in _missing(request.folder, self._known):
             if each.document_id not in self._moved:
-                yield _event(each, "would_delete" if request.deletes else "missing")
+                held = self._held.get(each.document_id)
+                n_pages = 0 if held is None else held.n_pages
+                state = "would_delete" if request.deletes else "missing"
+                yield _event(each, state, n_pages=n_pages)
 
     def _of_file(self, file: SourceFile | Refusal, options: IngestOptions) -> Json:
         if isinstance(file, Refusal):
@@ -209,16 +212,23 @@ class Rehearsal:
         )
         if self._places.is_known(incoming):
             held = self._held.get(incoming.document_id)
+            state = "would_ingest" if held is None else _would(held, sha256, options)
             return document_event(
                 source=file.source,
                 document_id=incoming.document_id,
-                state="would_ingest" if held is None else _would(held, sha256, options),
+                state=state,
+                n_pages=held.n_pages if held and state in ("unchanged", "would_change") else 0,
             )
         was = self._moved_from(incoming)
         if was is None:
             return document_event(source=file.source, document_id=None, state="would_ingest")
         self._moved.add(was.document_id)
-        event = document_event(source=file.source, document_id=was.document_id, state="would_move")
+        event = document_event(
+            source=file.source,
+            document_id=was.document_id,
+            state="would_move",
+            n_pages=self._held[was.document_id].n_pages,
+        )
         return event | {"moved_from": was.source}
 
     def _moved_from(self, incoming: Incoming) -> PlacedDocument | None:

@@ -53,6 +53,12 @@ def test_what_is_new_changed_and_gone_is_told_and_what_is_gone_goes_when_asked(
         **{"kept.pdf": "unchanged", "changed.pdf": "would_replace", "new.pdf": "would_ingest"},
         **{"gone.pdf": "would_delete"},
     }
+    assert {event["source"]: event["pages"] for event in told["documents"]} == {
+        "kept.pdf": 1,
+        "changed.pdf": 0,
+        "new.pdf": 0,
+        "gone.pdf": 1,
+    }
     assert told["totals"]["documents"]["would_delete"] == 2
     assert folder.sync() == {**expected, "gone.pdf": "missing"}
     assert folder.totals["documents"] == {

@@ -106,4 +106,6 @@ def _tell(result: Mapping[str, Any]) -> None:
 
 
 def _n_damaged(result: Mapping[str, Any]) -> str:
-    return f"{len(result['damage'])} findings. `octavo repair` mends what can be mended."
+    n_found = len(result["damage"])
+    noun = "finding" if n_found == 1 else "findings"
+    return f"{n_found} {noun}. `octavo repair` mends what can be mended."
