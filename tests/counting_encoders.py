@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 from rag.encoders.minilm import MiniLm
@@ -11,6 +12,7 @@ from rag.ports import EncodedPage, PageInput
 from rag.settings import EncoderSettings
 
 LOG = "OCTAVO_TEST_ENCODED"
+SECONDS = "ENCODING_TAKES_S"  # what each batch is made to take; nothing where it is not set
 
 
 class CountedWords(WordsEncoder):
@@ -20,6 +22,7 @@ class CountedWords(WordsEncoder):
         lines = "".join(f"{page.ref.document_id} {page.ref.page_number}\n" for page in pages)
         with open(os.environ[LOG], "a", encoding="utf-8") as log:
             log.write(lines)
+        time.sleep(float(os.environ.get(SECONDS, "0")))
         return super().encode_pages(pages)
 
 

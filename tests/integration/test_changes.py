@@ -109,7 +109,14 @@ def test_what_makes_no_sense_or_is_not_allowed_changes_nothing(folder: Folder):
     ]
 
 
-@pytest.mark.parametrize("step", ["change_noted", "payload_changed", "change_done"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "change_noted",
+        pytest.param("payload_changed", marks=pytest.mark.nightly),
+        pytest.param("change_done", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_reader_who_was_taken_off_finds_nothing_wherever_the_change_was_killed(
     tmp_path: Path, step: str
 ):

@@ -45,6 +45,9 @@ INGESTING: tuple[Step, ...] = (
     "published",
 )
 REPLACING: tuple[Step, ...] = ("records_deleted", "version_forgotten", "source_released")
+# A process each, so that a commit tries some of them.
+SOME_INGESTING: tuple[Step, ...] = ("version_begun", "upserted", "flushed", "pages_recorded")
+SOME_REPLACING: tuple[Step, ...] = ("published", "version_forgotten")
 # At how many documents and kills the tests of every commit, and those of the night, are.
 FEW, MANY = 8, int(os.environ.get("N_KILL_DOCUMENTS", "150"))
 N_KILLS = int(os.environ.get("N_KILLS", "200"))
@@ -89,7 +92,7 @@ class Killed(Place):
     def ended(self, process: subprocess.Popen[str]) -> str:
         """What it said on stderr, once nothing of it lives."""
         _, err = process.communicate(timeout=300)
-        self.wait_for(lambda: not self.processes(), within_s=10.0)
+        self.wait_for(lambda: not self.processes(), within_s=60.0)
         return err
 
     def acknowledged(self) -> set[tuple[str, int]]:
@@ -187,16 +190,27 @@ def replace_some(killed: Killed, edition: str, every: int = 4) -> None:
             killed.write_edition(name, edition)
 
 
-def test_an_ingest_that_is_killed_at_every_step_in_turn_comes_to_its_end(few: Killed) -> None:
-    for step in INGESTING:
+@pytest.mark.parametrize(
+    "steps", [SOME_INGESTING, pytest.param(INGESTING, marks=pytest.mark.nightly)]
+)
+def test_an_ingest_that_is_killed_at_several_steps_in_turn_comes_to_its_end(
+    few: Killed, steps: tuple[Step, ...]
+) -> None:
+    for step in steps:
         kill_at(few, step, 2, "ingest", few.docs)
     few.check_complete()
 
 
-def test_new_editions_killed_at_every_step_that_drops_the_old_ones(few: Killed) -> None:
+@pytest.mark.parametrize(
+    "steps",
+    [SOME_REPLACING, pytest.param(("published", *REPLACING), marks=pytest.mark.nightly)],
+)
+def test_new_editions_killed_at_steps_that_drop_the_old_ones(
+    few: Killed, steps: tuple[Step, ...]
+) -> None:
     process = few.begin("ingest", few.docs)
     few.ended(process)
-    for number, step in enumerate(("published", *REPLACING)):
+    for number, step in enumerate(steps):
         replace_some(few, f"edition{number}")
         kill_at(few, step, 1, "ingest", few.docs)
     process = few.begin("rm", "003.pdf", **{VARIABLE: "document_deleted"})
@@ -227,7 +241,7 @@ def test_many_documents_killed_at_any_moment(many: Killed, seed: int) -> None:
 
 
 def test_documents_killed_at_any_moment(few: Killed) -> None:
-    kill_at_any_moment(few, random.Random(7), 3)
+    kill_at_any_moment(few, random.Random(7), 2)
 
 
 def kill_at_any_moment(killed: Killed, rng: random.Random, n_kills: int) -> None:

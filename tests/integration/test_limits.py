@@ -93,11 +93,12 @@ def test_a_file_without_progress_is_read_no_further_and_others_are(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OCTAVO_RENDER__STALL_TIMEOUT_S", "1")
+    monkeypatch.setenv("OCTAVO_RENDER__PAGE_TIMEOUT_S", "250")
     (place.docs / "a.pdf").write_bytes(make_pdf(["one", ENDLESS, "three", "four"]))
     place.write("b.pdf", 2)
     started = time.monotonic()
     found = documents(place.here("ingest", place.docs))
-    assert time.monotonic() - started < 20  # a page may take 30 s
+    assert time.monotonic() - started < 200  # a page may take 250 s
     assert found["b.pdf"]["state"] == "indexed"
     assert found["a.pdf"]["state"] == "partial"
     assert reasons(found["a.pdf"]) == {"document_stalled": 3}
@@ -229,4 +230,4 @@ def test_a_clock_that_is_set_ends_no_page_and_spares_none(
         started = time.monotonic()
         told = [getattr(outcome, "reason", "read") for outcome in outcomes]
     assert told == ["render_timeout", "read"]
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 100

@@ -18,7 +18,6 @@ from rag import Octavo
 from rag.apps.ownership import read_owner
 
 __all__ = ["place"]  # a fixture, found by its name
-N_READERS = 10
 DAY_S, YEAR_S = 86_400, 365 * 86_400
 STEPPED_CLOCK = Path(__file__).parents[1] / "stepped_clock"
 
@@ -37,7 +36,7 @@ def ingested_at_last(
         error = json.loads(err)["error"]
         assert error["code"] == "data_folder_busy", error
         assert "octavo ingest" in error["message"], "who has it is said by name"
-        assert time.monotonic() - start < 10.0  # 5 s, and the start of a process on a busy machine
+        assert time.monotonic() - start < 60.0  # 5 s, and the start of a process on a busy machine
         assert time.monotonic() < deadline, "the folder was never free"
         n_refused += 1
 
@@ -72,7 +71,10 @@ def test_two_threads_of_one_process_write_to_one_collection(
     place.check_whole(expected)
 
 
-def test_ten_readers_beside_a_writer_see_whole_documents_and_no_error(place: Place) -> None:
+@pytest.mark.parametrize("n_readers", [3, pytest.param(10, marks=pytest.mark.nightly)])
+def test_readers_beside_a_writer_see_whole_documents_and_no_error(
+    place: Place, n_readers: int
+) -> None:
     place.write("a.pdf", 3)
     assert place.here("ingest", place.docs).code == 0
     expected = {"a.pdf": 3} | {f"{number:02}.pdf": 2 for number in range(12)}
@@ -80,7 +82,7 @@ def test_ten_readers_beside_a_writer_see_whole_documents_and_no_error(place: Pla
         place.write(name, n_pages)
     writer = place.start("ingest", place.docs)
     readers = [
-        place.start("search", "tide", "-k", "50", "--mode", "text") for _ in range(N_READERS)
+        place.start("search", "tide", "-k", "50", "--mode", "text") for _ in range(n_readers)
     ]
     for reader in readers:
         out, err = reader.communicate(timeout=120)
@@ -116,7 +118,14 @@ def documents_of(place: Place) -> list[dict[str, float]]:
         return [{"updated_at": row[0]} for row in rows]
 
 
-@pytest.mark.parametrize("steps", [(0, -DAY_S), (0, YEAR_S), (YEAR_S, -DAY_S)])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param((0, -DAY_S), marks=pytest.mark.nightly),
+        pytest.param((0, YEAR_S), marks=pytest.mark.nightly),
+        (YEAR_S, -DAY_S),
+    ],
+)
 def test_a_clock_that_is_set_in_the_middle_of_an_ingest_changes_no_count(
     place: Place, clock: Callable[[float], dict[str, str]], steps: tuple[float, float]
 ) -> None:
@@ -129,7 +138,7 @@ def test_a_clock_that_is_set_in_the_middle_of_an_ingest_changes_no_count(
     clock(steps[1])
     _, err = writer.communicate(timeout=120)
     assert writer.returncode == 0, err
-    place.wait_for(lambda: not place.processes(), within_s=5.0)
+    place.wait_for(lambda: not place.processes())
     place.check_whole(expected)
     assert read_owner(place.data) is None
     # Killed under one clock, gone on with under another.
@@ -138,7 +147,7 @@ def test_a_clock_that_is_set_in_the_middle_of_an_ingest_changes_no_count(
     place.wait_for(lambda: place.n_acknowledged() > sum(expected.values()))
     writer.kill()
     writer.communicate()
-    place.wait_for(lambda: not place.processes(), within_s=5.0)
+    place.wait_for(lambda: not place.processes())
     ended = subprocess.run(
         [OCTAVO, "ingest", place.docs, "--json", "--data-dir", place.data],
         env=os.environ | clock(steps[1]),
