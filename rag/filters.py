@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,15 @@ def parse_assignment(flag: str) -> tuple[str, Any]:
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{text!r} is no finite number")
     return key.strip(), value if isinstance(value, str | int | float | bool) else text
+
+
+def require_readers(readers: Sequence[str]) -> None:
+    """Raises InputError for an entry that is neither `user:ID`, `group:NAME` nor `*`."""
+    for entry in readers:
+        kind, separator, name = entry.partition(":")
+        is_name = bool(name.strip()) and name.isprintable()
+        if entry != "*" and not (kind in ("user", "group") and separator and is_name):
+            raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
 
 
 def require_metadata(metadata: Mapping[str, Any] | None) -> None:

@@ -13,7 +13,8 @@ from ingestion.archive.contents import Archive, SavedDocument, SavedRun, bad_arc
 from ingestion.events import OnEvent, Totals, stored_document_event
 from ingestion.places import Places
 from rag import failpoints
-from rag.errors import IndexMismatch, ShapeError
+from rag.errors import IndexMismatch, InputError, ShapeError
+from rag.filters import require_metadata, require_readers
 from rag.manifest import (
     DocumentState,
     Incoming,
@@ -168,5 +169,10 @@ def _require_sound(saved: SavedDocument, name: str) -> None:
         raise bad_archive(f"{name!r} does not hold each page once")
     if saved.state not in (DocumentState.INDEXED, DocumentState.PARTIAL):
         raise bad_archive(f"{name!r} says that its state is {saved.state!r}")
+    try:
+        require_metadata(saved.metadata)
+        require_readers(saved.readers)
+    except InputError as error:
+        raise bad_archive(f"{name!r}: {error.message}") from error
     if PurePosixPath(saved.file).stem != saved.sha256:
         raise bad_archive(f"{name!r} names another file than its own")

@@ -37,7 +37,7 @@ class ArchiveService(ServiceBase):
         """
         engine = self._engine
         with Archive(path) as archive:
-            name = collection or archive.contents.collection
+            name = archive.contents.collection if collection is None else collection
             require_same_identity(archive, engine.identity(name), name)
             archive.check()
             if not engine.has_room(2 * archive.size_bytes):

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from rag.errors import InputError, NotFound
-from rag.filters import Condition, Filter
+from rag.filters import Condition, Filter, require_readers
 from rag.geometry import Box
 from rag.page_region import PageRegion
 from rag.query import Query
@@ -220,14 +220,10 @@ def scope_asked(
 
 
 def readers_asked(readers: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Raises InputError for an entry that is neither `user:ID`, `group:NAME` nor `*`."""
+    """Raises InputError as `require_readers`."""
     if not readers:
         return None
-    for entry in readers:
-        kind, separator, name = entry.partition(":")
-        is_name = bool(name.strip()) and name.isprintable()
-        if entry != "*" and not (kind in ("user", "group") and separator and is_name):
-            raise InputError(f"{entry!r} is no reader", next_step="Write user:ID, group:NAME or *.")
+    require_readers(readers)
     return tuple(sorted(set(readers)))
 
 

@@ -254,6 +254,8 @@ def test_what_an_archive_says_falsely_with_right_digests_is_refused(
         (first, lambda said: said.update(state="refused")),
         (first, lambda said: said.update(sha256="0" * 64)),
         (first, lambda said: said.update(more=1)),
+        (first, lambda said: said.update(readers=["everybody"])),
+        (first, lambda said: said.update(metadata={"n": float("inf")})),
         (first, lambda said: said["runs"][0].update(arrays="documents/7/pages-1.npz")),
         (first, lambda said: said["runs"][0]["pages"][0].update(state="gone")),
         ("contents.json", lambda said: said.update(documents=["documents/7/document.json"])),
