@@ -14,7 +14,7 @@ from fuzz.mutant_run import State, run_mutants
 from fuzz.mutate import mutant, seeds
 
 MAX_MEMORY_BYTES = 8 << 30
-N_IN_SUITE = 40
+N_IN_SUITE = 24
 
 
 def check(state: State, n_mutants: int) -> None:

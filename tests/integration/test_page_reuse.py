@@ -389,7 +389,9 @@ def test_vectors_that_are_not_those_that_were_stored_are_not_taken(shelf):
     assert shelf.encoder.take_given() == [2]
 
 
-@pytest.mark.parametrize("step", ["upserted:2", "published"])
+@pytest.mark.parametrize(
+    "step", ["upserted:2", pytest.param("published", marks=pytest.mark.nightly)]
+)
 def test_an_ingest_killed_on_the_way_counts_and_keeps_what_it_reused(tmp_path, monkeypatch, step):
     monkeypatch.setenv("OCTAVO_RENDER__WORKERS", "1")
     place = Place(tmp_path)
