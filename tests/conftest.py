@@ -1,10 +1,7 @@
 """What several kinds of tests share."""
 
-import atexit
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,12 +13,6 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests in several processes get the width of the terminal they were started from.
 os.environ.pop("COLUMNS", None)
-# Where no bytecode is to be written beside the sources, every command that a test starts would
-# compile them all; here they are compiled once for all processes, as an installation has them.
-if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTHONPYCACHEPREFIX" not in os.environ:
-    del os.environ["PYTHONDONTWRITEBYTECODE"]
-    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="octavo-bytecode-")
-    atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
