@@ -30,12 +30,13 @@ QUESTION = "revenue in the Celtic Sea"
 def digests(data: Path) -> dict[str, str]:
     """Of every file: index and its log, packed vectors, sources and manifest.
 
-    Left out is `owner.*`, by which processes find each other; every command writes there.
+    Left out is `owner.*`, by which processes find each other, and the inventory, which says when
+    files were looked at: every command writes there.
     """
     return {
         str(file.relative_to(data)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(data.rglob("*"))
-        if file.is_file() and not file.name.startswith("owner.")
+        if file.is_file() and not file.name.startswith(("owner.", "inventory."))
     }
 
 
