@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -22,17 +23,15 @@ DAY_S, YEAR_S = 86_400, 365 * 86_400
 STEPPED_CLOCK = Path(__file__).parents[1] / "stepped_clock"
 
 
-def ingested_at_last(
-    place: Place, *paths: Path, within_s: float = 120.0, **environment: str
-) -> int:
-    """Ingest, and again while another has the folder; how often it was refused."""
-    deadline, n_refused = time.monotonic() + within_s, 0
+def ingested_at_last(place: Place, *paths: Path, within_s: float = 120.0) -> None:
+    """Ingest, and again while another has the folder."""
+    deadline = time.monotonic() + within_s
     while True:
         start = time.monotonic()
         process = place.start("ingest", *paths)
         _, err = process.communicate(timeout=within_s)
         if process.returncode == 0:
-            return n_refused
+            return
         error = json.loads(err)["error"]
         assert error["code"] == "data_folder_busy", error
         assert "octavo ingest" in error["message"], "who has it is said by name"
@@ -46,10 +45,18 @@ def test_of_two_writers_each_comes_to_its_turn_and_nothing_is_lost(place: Place)
     for name, n_pages in (first | second).items():
         place.write(name, n_pages)
     writer = place.start("ingest", *(place.docs / name for name in first))
-    n_refused = ingested_at_last(place, *(place.docs / name for name in second))
+    place.wait_for(lambda: place.n_acknowledged() > 0)
+    os.killpg(writer.pid, signal.SIGSTOP)  # they meet, however fast the machine is
+    try:
+        refused = place.here("ingest", *(place.docs / name for name in second))
+    finally:
+        os.killpg(writer.pid, signal.SIGCONT)
+    assert refused.code == 1
+    assert refused.error["code"] == "data_folder_busy"
+    assert f"process {writer.pid} (octavo ingest)" in refused.error["message"]
+    ingested_at_last(place, *(place.docs / name for name in second))
     _, err = writer.communicate(timeout=120)
     assert writer.returncode == 0, err
-    assert n_refused, "the two did not meet"
     place.check_whole(first | second)
     assert read_owner(place.data) is None
 
