@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rag.apps.service import Service
 
 
-class _JobOptions(BaseModel):
+class _JobOptions(BaseModel, ABC):
     """Of every kind of job; paths are full ones: whoever works on it may stand in another folder.
 
     A password is never kept: its file is read when the job is begun.
@@ -34,13 +35,13 @@ class _JobOptions(BaseModel):
     retry_failed: bool = False
     password_file: str | None = None
 
+    @abstractmethod
     def require_files(self) -> None:
         """Raises InputError `no_such_path`, before anybody waits for the job."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, service: Service, collection: str, on_event: OnEvent, job: JobRun) -> Json:
         """The totals."""
-        raise NotImplementedError
 
     @property
     def _of_documents(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,17 @@ class ServiceBase:
             )
 
 
-class ConnectionBase:
+class ConnectionBase(ABC):
     """The two ways to a service: wherever it is, or here because this process owns the folder."""
 
     _settings: Settings
 
+    @abstractmethod
     def _call(
         self, method: str, on_event: Callable[[Json], None] | None = None, **params: Any
     ) -> Json:
-        raise NotImplementedError
+        """A method of the service, here or in the process that owns the folder."""
 
+    @abstractmethod
     def _owning(self) -> Service:
-        raise NotImplementedError
+        """The service of this process, once it owns the folder. Raises DataFolderBusy."""
